@@ -1,0 +1,1 @@
+"""Gray release for Python services."""

@@ -1,0 +1,1 @@
+"""The pure part: rules, bucketing, deciding, carrying. No I/O, no clock, no framework."""
