@@ -1,0 +1,98 @@
+"""What the runtime needs from the outside: rule documents, instances, registration.
+
+Reading, watching and registering are separate ports, so that an adapter implements what its backend can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from graymw.core.instances import Instance
+
+DocumentFormat: TypeAlias = Literal["yaml", "json", "toml"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A rule document as its source holds it at one moment.
+
+    Attributes:
+        text: The document; None where the source can be read but holds none.
+        origin: Where it comes from, for people; without credentials.
+        format: What the source knows about the format; None: to be found out from the text.
+        version: The source's own mark of this content (an index, an ETag, a hash); empty without one.
+    """
+
+    text: str | bytes | None = field(repr=False)
+    origin: str
+    format: DocumentFormat | None = None
+    version: str = ""
+
+
+class RuleSource(Protocol):
+    """Where the rule document comes from. Methods raise ``SourceError`` where it cannot be read now."""
+
+    @property
+    def name(self) -> str:
+        """The source for people, without credentials."""
+
+    async def load(self) -> Fetched:
+        """The document as it is now."""
+
+    def watch(self) -> AsyncIterator[Fetched]:
+        """The document as it is now, then again whenever it has changed.
+
+        An iterator ends or raises ``SourceError`` when the source is out of reach; the caller begins anew later.
+        """
+
+
+@runtime_checkable
+class LocalRuleSource(Protocol):
+    """A rule source that can be read at once, without a network: it may be read while the application starts."""
+
+    def read_now(self) -> Fetched:
+        """The document as it is now.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+
+
+class Instances(Protocol):
+    """Instances known in this process now; never blocks, so that a request may ask."""
+
+    def instances(self, service: str) -> tuple[Instance, ...] | None:
+        """Instances of a service; None where the service is not known at all."""
+
+
+class InstanceSource(Protocol):
+    """A registry to discover instances in. Methods raise ``SourceError`` where it cannot be read now."""
+
+    @property
+    def name(self) -> str:
+        """The registry for people, without credentials."""
+
+    async def load(self, service: str) -> tuple[Instance, ...]:
+        """Healthy instances of a service as they are now; empty where there are none."""
+
+    def watch(self, service: str) -> AsyncIterator[tuple[Instance, ...]]:
+        """Healthy instances of a service as they are now, then again whenever they have changed."""
+
+
+class Registrar(Protocol):
+    """A registry to stand in. Methods raise ``SourceError`` where it cannot be reached."""
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often ``heartbeat`` is due."""
+
+    async def register(self, instance: Instance) -> None:
+        """Make the instance known; again for an instance that is known already."""
+
+    async def heartbeat(self, instance: Instance) -> bool:
+        """Keep the instance known. False: the registry no longer knows it, so it must be registered again."""
+
+    async def deregister(self, instance: Instance) -> None:
+        """Take the instance out; no error where it is out already."""

@@ -1,0 +1,1 @@
+"""Settings: read once from environment and files, validated into a frozen object."""

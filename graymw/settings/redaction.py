@@ -1,0 +1,16 @@
+"""URLs as they may be shown: in logs, metrics, status and error messages."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_SECRET_QUERY: Final = re.compile(
+    r"([?&][^=&#]*(?:pass|pwd|token|secret|key_?id|accesskey)[^=&#]*=)[^&#]*", re.IGNORECASE
+)
+
+
+def redacted(url: str) -> str:
+    """The URL or path without user, password and query parameters that hold credentials."""
+    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub("***@", url))

@@ -1,0 +1,1 @@
+"""Where rule documents come from."""
