@@ -1,0 +1,1 @@
+"""What travels between processes: the wire text, its signature, whom to believe and whom to tell."""

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graymw.core.instances import (
+    MAX_TURNS,
+    NOBODY,
+    Candidates,
+    Instance,
+    InstanceTable,
+    Picker,
+    select,
+)
+from graymw.core.model import Fallback
+
+
+def instance(version: str, port: int = 8001, weight: int = 1) -> Instance:
+    return Instance("orders", "10.0.0.1", port, version, weight)
+
+
+STABLE = instance("v1", 8001)
+GRAY = instance("v2", 8002)
+OTHER_GRAY = instance("v3", 8003)
+UNLABELLED = instance("", 8004)
+TABLE = InstanceTable([STABLE, GRAY, OTHER_GRAY])
+
+FALLBACKS: tuple[Fallback, ...] = ("stable", "any", "refuse")
+labels = st.sampled_from(["v1", "v2", "v3", ""])
+instances = st.builds(
+    instance,
+    labels,
+    st.integers(1, 65_535),
+    st.integers(-1, 5),
+)
+
+
+class TestInstance:
+    @pytest.mark.parametrize(
+        ("host", "authority"),
+        [
+            ("10.0.0.1", "10.0.0.1:80"),
+            ("orders-7.internal", "orders-7.internal:80"),
+            ("::1", "[::1]:80"),
+            ("fd00::7", "[fd00::7]:80"),
+        ],
+    )
+    def test_its_authority_brackets_ipv6(self, host: str, authority: str) -> None:
+        assert Instance("orders", host, 80, "v1").authority == authority
+
+    def test_it_is_a_hashable_value_whatever_its_metadata(self) -> None:
+        one = Instance("orders", "a", 1, "v1", metadata={"rack": "r7"})
+        assert hash(one) == hash(Instance("orders", "a", 1, "v1", metadata={"rack": "r8"}))
+        assert one == Instance("orders", "a", 1, "v1", metadata={"rack": "r7"})
+        assert one != Instance("orders", "a", 1, "v1", metadata={"rack": "r8"})
+
+    def test_it_cannot_be_changed(self) -> None:
+        with pytest.raises(AttributeError):
+            STABLE.port = 1  # type: ignore[misc]
+
+
+class TestTurns:
+    def test_equal_weights_take_one_turn_each_in_order(self) -> None:
+        assert Candidates([instance("v1", 1, 7), instance("v1", 2, 7)]).turns == (
+            instance("v1", 1, 7),
+            instance("v1", 2, 7),
+        )
+
+    def test_a_heavy_instance_does_not_take_its_turns_in_a_row(self) -> None:
+        heavy, light, third = instance("v1", 1, 4), instance("v1", 2, 2), instance("v1", 3, 1)
+        turns = Candidates([heavy, light, third]).turns
+        assert Counter(turns) == {heavy: 4, light: 2, third: 1}
+        assert all(turns[place : place + 3] != (heavy,) * 3 for place in range(len(turns)))
+
+    def test_weight_0_and_less_takes_no_turn(self) -> None:
+        candidates = Candidates([instance("v1", 1, 0), instance("v1", 2, -3), instance("v1", 3, 1)])
+        assert [one.port for one in candidates.instances] == [3]
+        assert [one.port for one in candidates.turns] == [3]
+
+    def test_nobody_has_no_turns(self) -> None:
+        assert not NOBODY
+        assert NOBODY.turns == ()
+
+    @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
+    def test_turns_are_proportional_to_weights(self, weights: list[int]) -> None:
+        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
+        turns = Counter(Candidates(members).turns)
+        first = members[0]
+        assert all(turns[one] * first.weight == turns[first] * one.weight for one in members)
+
+    @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
+    def test_at_any_moment_nobody_is_two_turns_away_from_their_share(self, weights: list[int]) -> None:
+        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
+        turns = Candidates(members).turns
+        total = sum(weights)
+        taken: Counter[Instance] = Counter()
+        for place, one in enumerate(turns, 1):
+            taken[one] += 1
+            assert abs(taken[one] - place * one.weight / total) < len(members) / 2 + 1
+
+    @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=40))
+    def test_turns_are_bounded_and_nobody_is_left_out(self, weights: list[int]) -> None:
+        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
+        turns = Candidates(members).turns
+        assert len(turns) <= MAX_TURNS
+        assert set(turns) == set(members)
+
+    def test_more_instances_than_the_bound_still_take_a_turn_each(self) -> None:
+        members = [instance("v1", port, port) for port in range(1, MAX_TURNS + 501)]
+        assert Counter(Candidates(members).turns) == Counter(members)
+
+
+class TestSelecting:
+    def test_the_decided_version_takes_the_call(self) -> None:
+        selection = select(TABLE, "v2", "v1", "stable", gray=True)
+        assert (selection.instances, selection.fallback) == ((GRAY,), None)
+
+    def test_stable_traffic_goes_to_stable_instances(self) -> None:
+        selection = select(TABLE, "v1", "v1", "stable", gray=False)
+        assert (selection.instances, selection.fallback) == ((STABLE,), None)
+
+    def test_undecided_traffic_goes_to_stable_instances(self) -> None:
+        assert select(TABLE, None, "v1", "any", gray=False).instances == (STABLE,)
+
+    def test_a_missing_version_falls_back_to_stable(self) -> None:
+        selection = select(TABLE, "v9", "v1", "stable", gray=True)
+        assert (selection.instances, selection.fallback) == ((STABLE,), "stable")
+
+    def test_a_missing_version_falls_back_to_any(self) -> None:
+        selection = select(TABLE, "v9", "v1", "any", gray=True)
+        assert (selection.instances, selection.fallback) == ((STABLE, GRAY, OTHER_GRAY), "any")
+
+    def test_a_missing_version_is_refused_where_the_release_says_so(self) -> None:
+        selection = select(TABLE, "v9", "v1", "refuse", gray=True)
+        assert (selection.instances, selection.fallback) == ((), "refuse")
+
+    def test_falling_back_to_a_stable_version_that_is_missing_too_is_refused(self) -> None:
+        assert select(InstanceTable([OTHER_GRAY]), "v2", "v1", "stable", gray=True).fallback == "refuse"
+
+    def test_a_drained_version_counts_as_missing(self) -> None:
+        table = InstanceTable([STABLE, instance("v2", 8002, weight=0)])
+        assert select(table, "v2", "v1", "stable", gray=True).instances == (STABLE,)
+
+    def test_without_a_governing_release_all_instances_count(self) -> None:
+        selection = select(TABLE, None, None, "stable", gray=False)
+        assert (selection.instances, selection.fallback) == ((STABLE, GRAY, OTHER_GRAY), None)
+
+    def test_an_instance_without_a_label_takes_stable_traffic_only(self) -> None:
+        table = InstanceTable([STABLE, GRAY, UNLABELLED])
+        assert select(table, "v1", "v1", "stable", gray=False).instances == (STABLE, UNLABELLED)
+        assert select(table, "v2", "v1", "stable", gray=True).instances == (GRAY,)
+        assert select(InstanceTable([UNLABELLED]), None, "v1", "stable", gray=False).instances == (UNLABELLED,)
+
+    def test_an_empty_label_is_no_version_to_ask_for(self) -> None:
+        assert select(InstanceTable([UNLABELLED]), "", "v1", "refuse", gray=True).fallback == "refuse"
+
+    def test_a_service_without_instances_is_refused(self) -> None:
+        assert all(
+            select(InstanceTable(), "v2", stable, fallback, gray=gray).fallback == "refuse"
+            for stable in ("v1", None)
+            for fallback in FALLBACKS
+            for gray in (True, False)
+        )
+
+    @given(st.lists(instances, max_size=8), labels | st.none(), st.sampled_from(FALLBACKS))
+    def test_traffic_that_is_not_gray_never_reaches_a_gray_instance(
+        self, members: list[Instance], label: str | None, fallback: Fallback
+    ) -> None:
+        selection = select(InstanceTable(members), label, "v1", fallback, gray=False)
+        assert all(one.version in ("v1", "") for one in selection.instances)
+
+    @given(
+        st.lists(instances, max_size=8),
+        labels | st.none(),
+        st.sampled_from(["v1", "v2", None]),
+        st.sampled_from(FALLBACKS),
+        st.booleans(),
+    )
+    def test_refusing_and_having_nobody_are_the_same(
+        self, members: list[Instance], label: str | None, stable: str | None, fallback: Fallback, gray: bool
+    ) -> None:
+        selection = select(InstanceTable(members), label, stable, fallback, gray=gray)
+        assert (not selection.candidates) == (selection.fallback == "refuse")
+        assert all(one.weight > 0 and one in members for one in selection.candidates.turns)
+
+    @given(st.lists(instances, max_size=8), labels, st.sampled_from(FALLBACKS))
+    def test_gray_traffic_gets_its_version_wherever_there_is_one(
+        self, members: list[Instance], label: str, fallback: Fallback
+    ) -> None:
+        selection = select(InstanceTable(members), label, "v1", fallback, gray=True)
+        wanted = tuple(one for one in members if label and one.version == label and one.weight > 0)
+        if wanted:
+            assert (selection.instances, selection.fallback) == (wanted, None)
+        else:
+            assert selection.fallback is not None
+
+
+def test_a_picker_can_keep_its_place_in_each_candidates() -> None:
+    class InTurn:
+        def __init__(self) -> None:
+            self.place: Counter[Candidates] = Counter()
+
+        def pick(self, candidates: Candidates) -> Instance | None:
+            if not candidates:
+                return None
+            self.place[candidates] += 1
+            return candidates.turns[(self.place[candidates] - 1) % len(candidates.turns)]
+
+    picker: Picker = InTurn()
+    stable, gray = Candidates([STABLE, instance("v1", 9)]), Candidates([GRAY])
+    assert [picker.pick(stable), picker.pick(gray), picker.pick(stable), picker.pick(NOBODY)] == [
+        STABLE,
+        GRAY,
+        instance("v1", 9),
+        None,
+    ]
