@@ -128,22 +128,35 @@ class Settings:
         read, problems = _read(mapping)
         warnings: list[Problem] = []
         told: dict[str, Any] = {**_identity(os.environ if environ is None else environ, read, warnings), **read}
-        if told.get("trust") == "signed" and not told.get("secret") and not _about(problems, "SECRET"):
-            problems.append(
-                Problem(f"{PREFIX}SECRET", "signed trust needs a key", f"set {PREFIX}SECRET to a long random string")
-            )
-        if any(len(key) < _SHORT_KEY for key in told.get("secret", ())):
-            warnings.append(
-                Problem(
-                    f"{PREFIX}SECRET",
-                    "a key can be guessed",
-                    f"use {_SHORT_KEY} random characters or more",
-                    severity="warning",
-                )
-            )
+        settings = cls(**told, explicit=frozenset(read))
+        problems += _contradictions(settings, {problem.path for problem in problems})
+        if any(len(key) < _SHORT_KEY for key in settings.secret):
+            warnings.append(_short_key())
         if problems:
             raise SettingsError(problems)
-        return cls(**told, explicit=frozenset(read), warnings=tuple(warnings))
+        return dataclasses.replace(settings, warnings=tuple(warnings))
+
+
+def _contradictions(settings: Settings, refused: set[str]) -> list[Problem]:
+    """Settings that are right one by one and wrong together; ``refused`` holds the paths already complained of."""
+    found = []
+    secret = f"{PREFIX}SECRET"
+    if settings.trust == "signed" and not settings.secret and secret not in refused:
+        found.append(Problem(secret, "signed trust needs a key", "set it to a long random string"))
+    if settings.short_form and settings.gray_version == settings.stable_version:
+        found.append(
+            Problem(
+                f"{PREFIX}GRAY_VERSION",
+                f"gray and stable version are both {settings.stable_version}",
+                f"set {PREFIX}GRAY_VERSION and {PREFIX}STABLE_VERSION to different versions",
+            )
+        )
+    return found
+
+
+def _short_key() -> Problem:
+    mend = f"use {_SHORT_KEY} random characters or more"
+    return Problem(f"{PREFIX}SECRET", "a key is so short that it can be guessed", mend, severity="warning")
 
 
 def _read(mapping: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
@@ -190,10 +203,6 @@ def _unknown(name: str) -> Problem:
 
 def _problem(name: str, fault: Fault) -> Problem:
     return Problem(f"{PREFIX}{name}{fault.where}", fault.message, fault.mend)
-
-
-def _about(problems: list[Problem], name: str) -> bool:
-    return any(problem.path == f"{PREFIX}{name}" for problem in problems)
 
 
 _SHORT_KEY: Final = 16

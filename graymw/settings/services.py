@@ -28,7 +28,7 @@ def services(value: object) -> Mapping[str, tuple[Instance, ...]]:
     Raises:
         RefusedError: With every fault of the table.
     """
-    table = _decoded(value)
+    table = decoded(value)
     if not isinstance(table, Mapping):
         raise refused("the table of services is no mapping", f'write {{"orders": {_EXAMPLE}}}')
     faults: list[Fault] = []
@@ -49,7 +49,12 @@ def services(value: object) -> Mapping[str, tuple[Instance, ...]]:
     return MappingProxyType(found)
 
 
-def _decoded(value: object) -> object:
+def decoded(value: object) -> object:
+    """The value that a JSON (or TOML) text stands for; anything else as it is.
+
+    Raises:
+        RefusedError: The text is neither.
+    """
     if not isinstance(value, str):
         return value
     try:
@@ -63,7 +68,7 @@ def _decoded(value: object) -> object:
 
 
 def _listed(value: object) -> Sequence[object]:
-    entries = _decoded(value)
+    entries = decoded(value)
     if isinstance(entries, str) or not isinstance(entries, Sequence):
         raise refused("the instances are no list", f"write {_EXAMPLE}")
     return entries

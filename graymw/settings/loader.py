@@ -1,0 +1,159 @@
+"""Where settings come from: variables of the environment, ``.env``, settings files and secrets files.
+
+Weakest first: ``graymw.toml|yaml|yml`` in the working directory or the files that ``GRAYMW_SETTINGS`` names, each
+followed by its ``.local.`` twin, then ``.secrets.toml|yaml|yml``, then ``.env``, then the environment.
+
+Dynaconf reads the files. It is not asked for variables: it would read each as TOML (``1.10`` becomes 1.1, ``1e5``
+100000.0), so their text is taken as it stands. Without a file it is not even imported, which saves the start 200 ms.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from graymw.errors import Problem, SettingsError
+from graymw.settings import values
+from graymw.settings.schema import PREFIX, Settings
+from graymw.settings.services import decoded
+
+log = logging.getLogger("graymw.settings")
+
+_NAMES: Final = ("graymw.toml", "graymw.yaml", "graymw.yml")
+_SECRETS: Final = (".secrets.toml", ".secrets.yaml", ".secrets.yml")
+_FILES_VARIABLE: Final = PREFIX + "SETTINGS"
+_NESTED: Final = PREFIX + "SERVICES__"
+
+
+def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | Path | None = None) -> Settings:
+    """Read and validate all settings anew. Changes neither the environment nor a Dynaconf of the application.
+
+    Args:
+        environ: The environment; default: that of the process.
+        directory: Where files are looked for; default: the working directory.
+
+    Raises:
+        SettingsError: With every problem found.
+    """
+    folder = Path.cwd() if directory is None else Path(directory)
+    variables = _dotenv(folder / ".env") | dict(os.environ if environ is None else environ)
+    table = _layered(settings_files(variables, folder), secrets_files(folder))
+    settings = Settings.from_mapping(_with_variables(table, variables), environ=variables)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    return settings
+
+
+def settings_files(variables: Mapping[str, str], directory: Path) -> tuple[Path, ...]:
+    """Settings files, weakest first.
+
+    Raises:
+        SettingsError: ``GRAYMW_SETTINGS`` names one that is not there.
+    """
+    named = [part.strip() for part in variables.get(_FILES_VARIABLE, "").split(",") if part.strip()]
+    paths = [directory / Path(name).expanduser() for name in named]
+    problems = [
+        Problem(_FILES_VARIABLE, f"there is no file {path}", "name a .toml, .yaml or .json file that exists")
+        for path in paths
+        if not path.is_file()
+    ]
+    if problems:
+        raise SettingsError(problems)
+    return tuple(_with_local(paths or _present(directory, _NAMES)))
+
+
+def secrets_files(directory: Path) -> tuple[Path, ...]:
+    """Secrets files, weakest first. They may be the application's, so only what is marked as graymw's is read."""
+    return tuple(_present(directory, _SECRETS))
+
+
+def _present(directory: Path, names: Iterable[str]) -> list[Path]:
+    return [path for name in names if (path := directory / name).is_file()]
+
+
+def _with_local(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        yield path
+        local = path.with_name(f"{path.stem}.local{path.suffix}")
+        if local.is_file():
+            yield local
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """Variables of a ``.env`` that speaks of graymw at all."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:  # the application's file in the first place, so not a reason to stop
+        log.warning("%s is passed over: it cannot be read: %s", path, error.strerror or error)
+        return {}
+    if PREFIX.encode() not in content and b"OTEL_" not in content:
+        return {}
+    from graymw.settings.files import read_dotenv  # noqa: PLC0415
+
+    return read_dotenv(path)
+
+
+def _layered(files: tuple[Path, ...], secrets: tuple[Path, ...]) -> dict[str, object]:
+    """Settings of all files by upper-case name; every malformed file is told."""
+    if not files and not secrets:
+        return {}
+    from graymw.settings.files import read_table  # noqa: PLC0415
+
+    table: dict[str, object] = {}
+    problems: list[Problem] = []
+    for path in (*files, *secrets):
+        try:
+            read = read_table(path)
+        except SettingsError as error:
+            problems.extend(error.problems)
+            continue
+        table |= _marked(read) if path in secrets else {name.removeprefix(PREFIX): read[name] for name in read}
+    if problems:
+        raise SettingsError(problems)
+    return table
+
+
+def _marked(read: Mapping[str, object]) -> dict[str, object]:
+    """Settings of a shared file: those of its table ``graymw`` and those that begin with ``GRAYMW_``."""
+    own = read.get("GRAYMW")
+    table = {str(name).upper(): value for name, value in own.items()} if isinstance(own, Mapping) else {}
+    return table | {name.removeprefix(PREFIX): read[name] for name in read if name.startswith(PREFIX)}
+
+
+def _with_variables(table: Mapping[str, object], variables: Mapping[str, str]) -> dict[str, object]:
+    """The table of the files under the variables of the environment; an empty variable leaves the file's value."""
+    merged = dict(table)
+    nested: dict[str, str] = {}
+    for key, value in variables.items():
+        if key.startswith(_NESTED):
+            nested[key.removeprefix(_NESTED)] = value
+        elif key.startswith(PREFIX) and key != _FILES_VARIABLE and value.strip():
+            merged[key.removeprefix(PREFIX)] = value
+    if nested:
+        merged["SERVICES"] = _with_services(merged.get("SERVICES"), nested)
+    return merged
+
+
+def _with_services(written: object, nested: Mapping[str, str]) -> object:
+    """The table of services with each ``GRAYMW_SERVICES__orders`` in the place of the service it names.
+
+    A name typed in capitals only, as is the habit for variables, means the service in the table that differs in case
+    alone, else the one in small letters.
+    """
+    try:
+        table = decoded(written) if written else {}
+    except values.RefusedError:
+        return written
+    if not isinstance(table, Mapping):
+        return written
+    merged = dict(table)
+    for typed, value in nested.items():
+        same = [service for service in merged if str(service).lower() == typed.lower()]
+        service = typed if typed in merged or not typed.isupper() else (same or [typed.lower()])[0]
+        merged[service] = value
+    return merged
