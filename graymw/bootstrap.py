@@ -1,0 +1,84 @@
+"""From settings to a running engine: one engine for equal settings, its rules loaded and watched."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from graymw.core.context import GrayContext
+from graymw.errors import SettingsError
+from graymw.runtime import counters
+from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
+from graymw.runtime.documents import DocumentKeeper
+from graymw.runtime.engine import Engine
+from graymw.settings.loader import load_settings
+from graymw.settings.schema import Settings
+from graymw.sources import source_for
+
+log = logging.getLogger("graymw")
+
+_lock: Final = threading.Lock()
+_engines: Final[list[tuple[Settings, Engine, DocumentKeeper]]] = []
+
+
+def resolve_settings(settings: Settings | Mapping[str, object] | None) -> Settings:
+    """Settings as given, validated from a mapping, or loaded from environment and files.
+
+    Raises:
+        SettingsError: With every problem at once.
+    """
+    if isinstance(settings, Settings):
+        return settings
+    if settings is not None:
+        return Settings.from_mapping(settings)
+    return load_settings()
+
+
+def settings_or_off(settings: Settings | Mapping[str, object] | None) -> Settings:
+    """As ``resolve_settings``; refused settings switch graymw off, told once, so that the application runs."""
+    try:
+        return resolve_settings(settings)
+    except SettingsError as error:
+        counters.count("settings.refused")
+        counters.once(log, f"settings:{error}", logging.ERROR, "graymw is off for this application. %s", error)
+        return Settings(enabled=False)
+
+
+def engine_for(settings: Settings) -> Engine:
+    """The engine of some settings, made and started at the first call; then the default of the process as well."""
+    with _lock:
+        for known, engine, _ in _engines:
+            if known == settings:
+                return engine
+        engine = Engine(settings)
+        keeper = DocumentKeeper(source_for(settings), settings=settings, on_change=engine.adopt)
+        keeper.load_now()
+        keeper.watch()
+        _engines.append((settings, engine, keeper))
+    set_default_engine(engine)
+    return engine
+
+
+@contextmanager
+def use(release: str, version: str) -> Iterator[GrayContext]:
+    """Override the version of one release for the work inside: jobs, scripts, tests.
+
+    Args:
+        release: Name of the release; it need not be known to this process.
+        version: The version that calls made inside go to.
+
+    Yields:
+        The context in force, with every other decision of the work at hand kept.
+
+    Raises:
+        ValueError: ``release`` or ``version`` has characters that may not travel.
+    """
+    carried = current_carried()
+    engine = carried.engine if carried is not None else default_engine()
+    if engine is None:
+        engine = engine_for(settings_or_off(None))
+    with override(engine, release, version) as context:
+        yield context

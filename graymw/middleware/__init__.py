@@ -1,0 +1,1 @@
+"""The server side: ASGI, WSGI, gRPC, and what each web framework needs on top."""

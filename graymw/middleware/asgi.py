@@ -1,0 +1,185 @@
+"""Gray release for any ASGI application (FastAPI, Starlette, Django, bare callables): HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from opentelemetry import trace
+from opentelemetry.trace import Span
+
+from graymw.errors import GrayUnavailableError
+from graymw.middleware.answers import SET_COOKIE, cookie_header, unavailable
+from graymw.runtime import counters, tracing
+from graymw.runtime.admission import Admitted, admit
+from graymw.runtime.current import attach, detach
+from graymw.runtime.engine import Engine
+from graymw.runtime.live_facts import LiveFacts, joined
+from graymw.settings.schema import Settings
+from graymw.telemetry import neighbours, server_span
+
+log = logging.getLogger("graymw.asgi")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MARK: Final = "graymw"
+"""Set in a scope that was admitted, so that a second middleware lets it pass."""
+
+_START: Final = ("http.response.start", "websocket.accept")
+
+
+class AsgiFacts(LiveFacts):
+    """Facts of one ASGI scope."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope, fields: dict[str, str], settings: Settings) -> None:
+        super().__init__(fields, settings)
+        self.scope = scope
+
+    def raw_method(self) -> str:
+        """Request method; a WebSocket's handshake is a GET."""
+        return str(self.scope.get("method", "GET"))
+
+    def raw_path(self) -> str:
+        """Decoded path without the query."""
+        return str(self.scope.get("path", ""))
+
+    def raw_query(self) -> str:
+        """Query string, percent-encoded."""
+        return bytes(self.scope.get("query_string") or b"").decode("latin-1")
+
+    def peer(self) -> str | None:
+        """Host of ``scope["client"]``; None for a Unix socket."""
+        client = self.scope.get("client")
+        return client[0] or None if client else None
+
+
+class GrayASGIMiddleware:
+    """Decides, carries and shows one request's version around an ASGI application.
+
+    Args:
+        app: The application.
+        engine: What to decide by.
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+        self.app = app
+        self.engine = engine
+        engine.guards_inbound = True
+        self._inner_spans = neighbours.UNKNOWN
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] not in ("http", "websocket") or MARK in scope:
+            await self.app(scope, receive, send)
+            return
+        engine = self.engine
+        try:
+            facts, admitted = self._admit(engine, scope)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
+            counters.count("middleware.error")
+            counters.once(log, f"asgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
+            await self.app(scope, receive, send)
+            return
+        span = self._start_span(scope, facts, admitted)
+        if span is not None or facts.issued is not None:
+            send = self._watched(send, scope, facts, span)
+        context = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
+        tokens = attach(context, admitted.carried)
+        try:
+            if admitted.snapshot.may_refuse:
+                await self._refusing(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+        except BaseException as error:
+            if span is not None:
+                server_span.fail(span, error)
+            raise
+        finally:
+            detach(tokens)
+            if span is not None:
+                server_span.end_asgi(span, scope)
+
+    @staticmethod
+    def _admit(engine: Engine, scope: Scope) -> tuple[AsgiFacts, Admitted]:
+        """Decide, and write what the application may see into its scope.
+
+        The scope is changed rather than copied: middlewares around us look there for the route that was found.
+        """
+        snapshot = engine.snapshot
+        headers = scope["headers"]
+        names = snapshot.headers.by_bytes
+        fields: dict[str, str] = {}
+        if snapshot.headers.everything:
+            picked = [(name.decode("latin-1").lower(), value) for name, value in headers]
+        else:
+            picked = [(names[name], value) for name, value in headers if name in names]
+        for name, value in picked:
+            text = value.decode("latin-1")
+            fields[name] = joined(name, fields[name], text) if name in fields else text
+        facts = AsgiFacts(scope, fields, engine.settings)
+        admitted = admit(engine, snapshot, facts)
+        scope[MARK] = admitted.gray
+        if not admitted.unchanged:
+            kept = [pair for pair in headers if pair[0] != b"baggage"]
+            if admitted.baggage is not None:
+                kept.append((b"baggage", admitted.baggage.encode("latin-1", "replace")))
+            scope["headers"] = kept
+        return facts, admitted
+
+    def _start_span(self, scope: Scope, facts: AsgiFacts, admitted: Admitted) -> Span | None:
+        """Our own SERVER span, where no instrumentation outside or inside makes one."""
+        tracer = tracing.recording_tracer()
+        if tracer is None or admitted.server_span is not None:
+            return None
+        if self._inner_spans is neighbours.UNKNOWN:
+            self._inner_spans = neighbours.asgi_spans(self.app)
+        if self._inner_spans is neighbours.PRESENT:
+            return None
+        try:
+            return server_span.start_asgi(tracer, admitted, scope, facts, self.engine.settings.version)
+        except Exception as error:  # noqa: BLE001 - a request without a span is still a request
+            counters.count("telemetry.error")
+            counters.once(log, f"span:{type(error).__name__}", logging.ERROR, "no server span: %r", error)
+            return None
+
+    def _watched(self, send: Send, scope: Scope, facts: AsgiFacts, span: Span | None) -> Send:
+        """``send`` that sets the issued cookie and tells the span the status."""
+        cookie = None
+        if facts.issued is not None:
+            secure = scope.get("scheme") in ("https", "wss")
+            cookie = cookie_header(facts.issued, secure=secure, max_age=self.engine.settings.cookie_max_age)
+
+        async def watched(message: Message) -> None:
+            if message["type"] in _START:
+                if cookie is not None:
+                    message = {**message, "headers": [*message.get("headers", ()), (SET_COOKIE, cookie)]}
+                if span is not None and "status" in message:
+                    server_span.answered(span, message["status"])
+            await send(message)
+
+        return watched
+
+    async def _refusing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application; a call of its that no instance may take answers 503, if nothing was answered yet."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except GrayUnavailableError as error:
+            if started or scope["type"] != "http":
+                raise
+            status, headers, body = unavailable(error)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})

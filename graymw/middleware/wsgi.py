@@ -1,0 +1,234 @@
+"""Gray release for any WSGI application (Flask, Django, bare callables).
+
+Each request runs in a ``contextvars`` context of its own, its body and ``close()`` included. So nothing that the
+application or an instrumentation attaches can stay on the worker's thread, even where a response is closed before it
+is iterated.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, copy_context
+from typing import Any, Final, TypeAlias
+
+from opentelemetry import trace
+from opentelemetry.trace import Span
+
+from graymw.errors import GrayUnavailableError
+from graymw.middleware.answers import cookie_header, unavailable
+from graymw.runtime import counters, tracing
+from graymw.runtime.admission import Admitted, admit
+from graymw.runtime.current import attach
+from graymw.runtime.engine import Engine
+from graymw.runtime.live_facts import LiveFacts
+from graymw.settings.schema import Settings
+from graymw.telemetry import neighbours, server_span
+
+log = logging.getLogger("graymw.wsgi")
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+WSGIApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+MARK: Final = "graymw.context"
+"""Set in an environ that was admitted, so that a second middleware lets it pass."""
+
+_BAGGAGE: Final = "HTTP_BAGGAGE"
+
+
+class WsgiFacts(LiveFacts):
+    """Facts of one WSGI environ (PEP 3333: text is bytes read as latin-1)."""
+
+    __slots__ = ("environ",)
+
+    def __init__(self, environ: Environ, fields: dict[str, str], settings: Settings) -> None:
+        super().__init__(fields, settings)
+        self.environ = environ
+
+    def raw_method(self) -> str:
+        """Request method."""
+        return str(self.environ.get("REQUEST_METHOD", "GET"))
+
+    def raw_path(self) -> str:
+        """Decoded path, mount point included."""
+        path = str(self.environ.get("SCRIPT_NAME", "")) + str(self.environ.get("PATH_INFO", ""))
+        return path.encode("latin-1", "replace").decode("utf-8", "replace") or "/"
+
+    def raw_query(self) -> str:
+        """Query string, percent-encoded."""
+        return str(self.environ.get("QUERY_STRING") or "")
+
+    def peer(self) -> str | None:
+        """``REMOTE_ADDR``; empty means a Unix socket, a server that tells none counts as outside."""
+        return self.environ.get("REMOTE_ADDR", "unknown") or None
+
+
+class GrayWSGIApp:
+    """Decides, carries and shows one request's version around a WSGI application.
+
+    Args:
+        app: The application.
+        engine: What to decide by.
+    """
+
+    def __init__(self, app: WSGIApp, engine: Engine) -> None:
+        self.app = app
+        self.engine = engine
+        engine.guards_inbound = True
+        self._inner_spans = neighbours.UNKNOWN
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI entry."""
+        if MARK in environ:
+            return self.app(environ, start_response)
+        try:
+            facts, admitted = self._admit(self.engine, environ)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
+            counters.count("middleware.error")
+            counters.once(log, f"wsgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
+            return self.app(environ, start_response)
+        span = self._start_span(environ, facts, admitted)
+        if span is not None or facts.issued is not None:
+            start_response = self._watched(start_response, environ, facts, span)
+        context = copy_context()
+        try:
+            body = context.run(self._run, environ, start_response, admitted, span)
+        except BaseException as error:
+            _end(span, environ, error)
+            raise
+        if _is_plain(body, environ):
+            _end(span, environ)
+            return body
+        return _Body(body, context, span, environ)
+
+    def _run(
+        self, environ: Environ, start_response: StartResponse, admitted: Admitted, span: Span | None
+    ) -> Iterable[bytes]:
+        """Within the request's own context, which is dropped with the request: nothing to detach."""
+        otel = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
+        attach(otel, admitted.carried)
+        if not admitted.snapshot.may_refuse:
+            return self.app(environ, start_response)
+        try:
+            return self.app(environ, start_response)
+        except GrayUnavailableError as error:
+            status, headers, body = unavailable(error)
+            text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+            start_response(f"{status} Service Unavailable", text, sys.exc_info())
+            return [body]
+
+    @staticmethod
+    def _admit(engine: Engine, environ: Environ) -> tuple[WsgiFacts, Admitted]:
+        """Decide, and write what the application may see into its environ."""
+        snapshot = engine.snapshot
+        if snapshot.headers.everything:
+            fields = all_headers(environ)
+        else:
+            fields = {name: environ[key] for key, name in snapshot.headers.by_environ if key in environ}
+        facts = WsgiFacts(environ, fields, engine.settings)
+        admitted = admit(engine, snapshot, facts)
+        environ[MARK] = admitted.gray
+        if not admitted.unchanged:
+            if admitted.baggage is None:
+                environ.pop(_BAGGAGE, None)
+            else:
+                environ[_BAGGAGE] = admitted.baggage
+        return facts, admitted
+
+    def _start_span(self, environ: Environ, facts: WsgiFacts, admitted: Admitted) -> Span | None:
+        """Our own SERVER span, where no instrumentation outside or inside makes one."""
+        tracer = tracing.recording_tracer()
+        if tracer is None or admitted.server_span is not None:
+            return None
+        if self._inner_spans is neighbours.UNKNOWN:
+            self._inner_spans = neighbours.wsgi_spans(self.app)
+        if self._inner_spans is neighbours.PRESENT:
+            return None
+        try:
+            return server_span.start_wsgi(tracer, admitted, environ, facts, self.engine.settings.version)
+        except Exception as error:  # noqa: BLE001 - a request without a span is still a request
+            counters.count("telemetry.error")
+            counters.once(log, f"span:{type(error).__name__}", logging.ERROR, "no server span: %r", error)
+            return None
+
+    def _watched(
+        self, start_response: StartResponse, environ: Environ, facts: WsgiFacts, span: Span | None
+    ) -> StartResponse:
+        """``start_response`` that sets the issued cookie and tells the span the status."""
+        cookie = None
+        if facts.issued is not None:
+            secure = environ.get("wsgi.url_scheme") == "https"
+            cookie = cookie_header(facts.issued, secure=secure, max_age=self.engine.settings.cookie_max_age)
+
+        def watched(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            if cookie is not None:
+                headers = [*headers, ("Set-Cookie", cookie.decode("latin-1"))]
+            if span is not None and status[:3].isdigit():
+                server_span.answered(span, int(status[:3]))
+            return start_response(status, headers, *exc_info)
+
+        return watched
+
+
+def all_headers(environ: Environ) -> dict[str, str]:
+    """Every request header of an environ, by lower-case name."""
+    fields = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            fields[key.replace("_", "-").lower()] = environ[key]
+    return fields
+
+
+def _is_plain(body: Iterable[bytes], environ: Environ) -> bool:
+    """Whether iterating runs no code of the application, so that the server may have the body itself."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
+
+
+def _end(span: Span | None, environ: Environ, error: BaseException | None = None) -> None:
+    if span is None:
+        return
+    if error is not None:
+        server_span.fail(span, error)
+    server_span.end_wsgi(span, environ)
+
+
+class _Body:
+    """A response body that runs in the request's context, chunk by chunk."""
+
+    def __init__(self, body: Iterable[bytes], context: Context, span: Span | None, environ: Environ) -> None:
+        self._body = body
+        self._context = context
+        self._span = span
+        self._environ = environ
+        self._iterator: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._iterator is None:
+                self._iterator = self._context.run(iter, self._body)
+            return self._context.run(next, self._iterator)
+        except StopIteration:
+            self._finish()
+            raise
+        except BaseException as error:
+            self._finish(error)
+            raise
+
+    def close(self) -> None:
+        """Close the application's body in the request's context (PEP 3333: always called by the server)."""
+        close = getattr(self._body, "close", None)
+        try:
+            if close is not None:
+                self._context.run(close)
+        finally:
+            self._finish()
+
+    def _finish(self, error: BaseException | None = None) -> None:
+        span, self._span = self._span, None
+        _end(span, self._environ, error)

@@ -1,0 +1,148 @@
+"""The one algorithm at the door of every server: read our own header, trust it or not, decide what is left, carry.
+
+ASGI, WSGI and gRPC adapters give the request's facts and put back what they are told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context.context import Context
+from opentelemetry.trace import Span, SpanKind
+
+from graymw.core.carrying import signing, wire
+from graymw.core.context import GrayContext
+from graymw.runtime import counters, tracing
+from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, Carried, application_entries, merged
+from graymw.runtime.engine import Engine, Snapshot
+from graymw.runtime.live_facts import LiveFacts
+from graymw.runtime.trace_parent import caller_span
+
+log = logging.getLogger("graymw.admission")
+
+_REMEMBERED: Final = 2_048
+
+
+class Admitted:
+    """A request that was let in.
+
+    Attributes:
+        context: OpenTelemetry context for the request's work.
+        baggage: Value of the one ``baggage`` header the application may see; None: it may see none.
+        unchanged: The request's own headers are right as they are.
+        server_span: The live SERVER span of an instrumentation outside of us; None where there is none.
+    """
+
+    __slots__ = ("baggage", "carried", "context", "server_span", "snapshot", "unchanged")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        carried: Carried,
+        context: Context,
+        server_span: Span | None,
+        baggage: str | None,
+        *,
+        unchanged: bool,
+    ) -> None:
+        self.snapshot = snapshot
+        self.carried = carried
+        self.context = context
+        self.server_span = server_span
+        self.baggage = baggage
+        self.unchanged = unchanged
+
+    @property
+    def gray(self) -> GrayContext:
+        """The decisions."""
+        return self.carried.gray
+
+
+def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
+    """Decide and inherit for one request, by its own headers alone; ambient baggage is never read as input.
+
+    Args:
+        facts: ``facts.headers`` holds at least the carriers (``baggage``, ``traceparent``, ``tracestate``) and what
+            the rules read.
+    """
+    fields = facts.headers
+    inbound = fields.get("baggage")
+    gray_text = application = ""
+    if inbound:
+        gray_text, application = wire.separate((inbound,))
+    gray = _decide(engine, snapshot, facts, gray_text)
+    carried = Carried(engine, gray, application) if application else _shared(engine, snapshot, gray)
+    context, server_span = _context(carried, fields)
+    outbound = wire.compose(gray.wire, application) if application else gray.wire
+    if server_span is not None and server_span.is_recording():
+        server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
+    return Admitted(snapshot, carried, context, server_span, outbound or None, unchanged=(inbound or "") == outbound)
+
+
+def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:
+    if gray_text and _is_trusted(engine, facts, gray_text):
+        inherited = snapshot.inherit(gray_text)
+        if inherited.complete:
+            return inherited.gray
+        return snapshot.rules.decide(facts, inherited.gray)
+    return snapshot.rules.decide(facts)
+
+
+def _is_trusted(engine: Engine, facts: LiveFacts, gray_text: str) -> bool:
+    trust = engine.settings.trust
+    if trust == "private":
+        trusted = facts.is_inside()
+        reason = "outside"
+    elif trust == "signed":
+        fault = signing.verify(wire.read(gray_text), engine.clock(), engine.settings.secret)
+        trusted = fault is None
+        reason = f"signature-{fault}"
+    else:
+        trusted = trust == "all"
+        reason = "edge"
+    if not trusted:
+        counters.count(f"baggage.untrusted.{reason}")
+    return trusted
+
+
+def _shared(engine: Engine, snapshot: Snapshot, gray: GrayContext) -> Carried:
+    """Requests with the same decisions and no baggage of the application share what they carry."""
+    carried = snapshot.carried.get(gray)
+    if carried is None:
+        carried = Carried(engine, gray)
+        if len(snapshot.carried) >= _REMEMBERED:
+            snapshot.carried.clear()
+        snapshot.carried[gray] = carried
+    return carried
+
+
+def _context(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Span | None]:
+    """Context to attach, and the live SERVER span that an instrumentation outside of us made for this request."""
+    ambient = otel_context.get_current()
+    if ambient:
+        span = trace.get_current_span(ambient)
+        server_span = span if tracing.is_live(span, SpanKind.SERVER) else None
+        if CARRIED_KEY not in ambient:
+            return _within(ambient, carried), server_span
+        # It carries something of ours already, so it is another request's: uvicorn starts the next keep-alive request
+        # in the previous one's context (python/cpython#140947), and a call inside the process starts in its caller's.
+        if server_span is not None:
+            return merged(ambient, carried, carried.baggage), server_span
+    parent = caller_span(fields)
+    if parent is None:
+        return carried.context, None
+    return trace.set_span_in_context(parent, carried.context), None
+
+
+def _within(ambient: Context, carried: Carried) -> Context:
+    """A context that an instrumentation outside of us made for this request, its baggage cleaned and ours in front."""
+    entries = ambient.get(BAGGAGE_KEY)
+    application = application_entries(entries) if isinstance(entries, Mapping) else {}
+    if not application:
+        return merged(ambient, carried, carried.baggage)
+    return merged(ambient, carried, MappingProxyType({**dict(carried.gray.members), **application}))

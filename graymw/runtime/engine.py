@@ -1,0 +1,190 @@
+"""What this process knows and obeys: settings, the current rules, the instances, trust and egress.
+
+A request reads ``engine.snapshot`` once and keeps it, so it sees one document from beginning to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graymw.core.carrying import wire
+from graymw.core.carrying.egress import EgressPolicy
+from graymw.core.carrying.signing import Signer
+from graymw.core.context import UNDECIDED, Decision, GrayContext
+from graymw.core.model import Release, RuleDocument
+from graymw.core.ruleset import RuleSet, compile_rules
+from graymw.runtime import counters
+from graymw.runtime.header_selection import HeaderSelection, select_headers
+from graymw.runtime.instance_picking import InstanceDirectory
+from graymw.settings.schema import Settings
+
+log = logging.getLogger("graymw.engine")
+
+CACHE_LIMIT: Final = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """Decisions read from a request's own baggage, and whether they cover every release of the document."""
+
+    gray: GrayContext
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """One document, compiled; immutable but for its bounded caches.
+
+    Attributes:
+        headers: Which request headers these rules read.
+        may_refuse: Whether some release says ``fallback: refuse``.
+    """
+
+    rules: RuleSet
+    headers: HeaderSelection
+    may_refuse: bool
+    service: str
+    stable_elsewhere: str | None
+    carried: dict[GrayContext, Any] = field(default_factory=dict)
+    _inherited: dict[str, Inherited] = field(default_factory=dict)
+    _served: dict[GrayContext, Mapping[str, str | bool]] = field(default_factory=dict)
+
+    @property
+    def document(self) -> RuleDocument:
+        """The document these rules were compiled from."""
+        return self.rules.document
+
+    def inherit(self, gray_text: str) -> Inherited:
+        """Context of the gray members of a trusted request; remembered by their text."""
+        known = self._inherited.get(gray_text)
+        if known is None:
+            known = self._read(gray_text)
+            if len(self._inherited) >= CACHE_LIMIT:
+                self._inherited.clear()
+            self._inherited[gray_text] = known
+        return known
+
+    def _read(self, gray_text: str) -> Inherited:
+        members = wire.read(gray_text)
+        for fault in members.faults:
+            counters.count(f"baggage.{fault}")
+        context = self.context_of(members.versions, members.revision)
+        missing = {release.name for release in self.document.releases} - set(context.decisions)
+        return Inherited(context, not missing)
+
+    def context_of(self, versions: tuple[tuple[str, str], ...], revision: str | None) -> GrayContext:
+        """Context of decisions made elsewhere."""
+        if not versions:
+            return UNDECIDED
+        stable = {release.name: release.stable for release in self.document.releases}
+        governing = self.document.governing(self.service)
+        return GrayContext(
+            [
+                Decision(name, version, "inherited", None, revision, stable.get(name, self.stable_elsewhere))
+                for name, version in versions
+            ],
+            revision=revision,
+            primary=governing.name if governing else None,
+        )
+
+    def server_attributes(self, gray: GrayContext, served_version: str) -> Mapping[str, str | bool]:
+        """Attributes of the server span: those of every span, and why, by which rules, and whether it was honoured."""
+        known = self._served.get(gray)
+        if known is None:
+            known = self._server_attributes(gray, served_version)
+            if len(self._served) >= CACHE_LIMIT:
+                self._served.clear()
+            self._served[gray] = known
+        return known
+
+    def _server_attributes(self, gray: GrayContext, served_version: str) -> Mapping[str, str | bool]:
+        attributes = dict(gray.attributes)
+        if gray.revision:
+            attributes["gray.revision"] = gray.revision
+        if served_version:
+            attributes["gray.served_version"] = served_version
+        decision = gray.decisions.get(gray.primary) if gray.primary else None
+        if decision is not None:
+            attributes["gray.reason"] = decision.reason
+            if decision.rule is not None:
+                attributes["gray.rule"] = decision.rule
+        honoured = self.honoured(gray, served_version)
+        if honoured is not None:
+            attributes["gray.honoured"] = honoured
+        return attributes
+
+    def honoured(self, gray: GrayContext, served_version: str) -> bool | None:
+        """Whether this instance is of the version decided for its service; None where none was decided for it."""
+        release = self.document.governing(self.service)
+        decision = gray.decisions.get(release.name) if release else None
+        if release is None or decision is None or not served_version:
+            return None
+        return release.label(self.service, decision.version) == served_version
+
+
+class Engine:
+    """One configured graymw: what ``install`` makes and every adapter asks.
+
+    Attributes:
+        snapshot: The rules in force; replaced as a whole by ``adopt``.
+        guards_inbound: Whether a middleware of this engine cleans what comes in, so that gray members found in
+            ambient baggage can only be ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        entropy: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.entropy = entropy
+        self.guards_inbound = False
+        self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
+        self.directory = InstanceDirectory(settings.services)
+        self.egress = EgressPolicy(settings.services, settings.egress)
+        self.snapshot = self._compile(RuleDocument())
+
+    def adopt(self, document: RuleDocument) -> None:
+        """Put a document in force for every request that begins from now on."""
+        snapshot = self._compile(document)
+        named = {service for release in document.releases for service in release.services or ()}
+        self.egress = EgressPolicy({*self.settings.services, *named}, self.settings.egress)
+        self.snapshot = snapshot
+
+    def governing(self, service: str) -> Release | None:
+        """Release that governs a service by the rules in force."""
+        return self.snapshot.document.governing(service)
+
+    def _compile(self, document: RuleDocument) -> Snapshot:
+        settings = self.settings
+        rules = compile_rules(
+            document, service=settings.service, clock=self.clock, entropy=self.entropy, on_error=_report_rule_error
+        )
+        return Snapshot(
+            rules=rules,
+            headers=select_headers(rules.reads, settings),
+            may_refuse=any(release.fallback == "refuse" for release in document.releases),
+            service=settings.service,
+            stable_elsewhere=settings.stable_version if settings.stable_version_set else None,
+        )
+
+
+def _report_rule_error(release: str, rule: str, error: BaseException) -> None:
+    counters.count("rules.error")
+    counters.once(
+        log,
+        f"rule:{release}:{rule}:{type(error).__name__}",
+        logging.WARNING,
+        "rule %s of release %s failed and did not match: %s",
+        rule,
+        release,
+        error,
+    )

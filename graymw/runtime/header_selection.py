@@ -1,0 +1,64 @@
+"""Which request headers the rules in force read, so that a request is scanned once and decodes only those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from graymw.core.ruleset import Reads
+from graymw.runtime import tracing
+from graymw.settings.schema import FactSource, Settings
+
+CARRIERS: Final = ("baggage", "traceparent", "tracestate")
+FORWARDING: Final = ("forwarded", "x-forwarded-for")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSelection:
+    """Names to pick from a request's headers.
+
+    Attributes:
+        by_bytes: Lower-case name as ASGI gives it, to text.
+        by_environ: CGI variable as WSGI gives it (``HTTP_X_USER_ID``), to header name.
+        everything: Some rule reads the header map as a whole, so every header is picked.
+    """
+
+    by_bytes: Mapping[bytes, str]
+    by_environ: tuple[tuple[str, str], ...]
+    everything: bool
+
+
+def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
+    """Headers that rules with these ``reads`` need: their own, and those that identity comes from."""
+    names = {*CARRIERS, *FORWARDING, *tracing.carrier_fields(), *reads.headers}
+    sources: list[FactSource] = []
+    if reads.user:
+        sources += settings.user
+    if reads.region:
+        sources += settings.region
+    if reads.device:
+        sources += settings.device
+    for source in sources:
+        if source.kind == "header":
+            names.add(source.name)
+        elif source.kind == "cookie":
+            names.add("cookie")
+        elif source.kind == "user-agent":
+            names |= {"user-agent", "sec-ch-ua-mobile"}
+    if reads.cookies or reads.all_cookies:
+        names.add("cookie")
+    if reads.host:
+        names.add("host")
+    return HeaderSelection(
+        by_bytes=MappingProxyType({name.encode("latin-1", "replace"): name for name in sorted(names)}),
+        by_environ=tuple((environ_key(name), name) for name in sorted(names)),
+        everything=reads.all_headers,
+    )
+
+
+def environ_key(name: str) -> str:
+    """CGI variable of a request header (PEP 3333): ``x-user-id`` is ``HTTP_X_USER_ID``."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key

@@ -1,0 +1,90 @@
+"""OpenTelemetry's tracing as this process has it: whether spans can be recorded at all, and our tracer.
+
+The application may set its tracer provider before or after ``install``, so every request looks; the look is one
+attribute and an identity test.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, Span, Tracer, TracerProvider
+
+SCOPE: Final = "graymw"
+"""Instrumentation scope of the spans that graymw makes itself."""
+
+_SUPPRESS_HTTP_KEY: Final = "suppress_http_instrumentation"
+_known_provider: TracerProvider | None = None
+_tracer: Tracer | None = None
+_callbacks: Final[list[Callable[[TracerProvider], None]]] = []
+
+
+def graymw_version() -> str:
+    """Version of the installed distribution; empty where it is not installed."""
+    try:
+        return version("graymw")
+    except PackageNotFoundError:
+        return ""
+
+
+def when_provider_appears(callback: Callable[[TracerProvider], None]) -> None:
+    """Call back with each tracer provider that can record, once, from the first request that finds it."""
+    if callback not in _callbacks:
+        _callbacks.append(callback)
+        if _known_provider is not None:
+            callback(_known_provider)
+
+
+def recording_tracer() -> Tracer | None:
+    """Our tracer of the application's provider; None where no provider that could record is set."""
+    global _known_provider, _tracer
+    provider = getattr(trace, "_TRACER_PROVIDER", None)
+    if provider is _known_provider and provider is not None:
+        return _tracer
+    if provider is None and "OTEL_PYTHON_TRACER_PROVIDER" in os.environ:
+        provider = trace.get_tracer_provider()
+    if provider is None or isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider)):
+        return None
+    _known_provider, _tracer = provider, provider.get_tracer(SCOPE, graymw_version())
+    for callback in _callbacks:
+        callback(provider)
+    return _tracer
+
+
+def is_suppressed(context: Context) -> bool:
+    """Whether OpenTelemetry asks instrumentations to leave calls of this context alone, as its exporters do."""
+    return bool(context.get(_SUPPRESS_INSTRUMENTATION_KEY) or context.get(_SUPPRESS_HTTP_KEY))
+
+
+def speaks_w3c_only() -> bool:
+    """Whether trace context travels as W3C Trace Context alone, OpenTelemetry's default."""
+    return _is_w3c(propagate.get_global_textmap())
+
+
+@functools.lru_cache(maxsize=8)
+def _is_w3c(propagator: TextMapPropagator) -> bool:
+    parts = getattr(propagator, "_propagators", None) if isinstance(propagator, CompositePropagator) else [propagator]
+    names = {type(part).__name__ for part in parts or ()}
+    return "TraceContextTextMapPropagator" in names and names <= {
+        "TraceContextTextMapPropagator",
+        "W3CBaggagePropagator",
+    }
+
+
+def carrier_fields() -> frozenset[str]:
+    """Lower-case names of the headers that the global propagator reads."""
+    return frozenset(name.lower() for name in propagate.get_global_textmap().fields)
+
+
+def is_live(span: Span, kind: trace.SpanKind) -> bool:
+    """Whether a span is of this kind and still being recorded."""
+    return span.is_recording() and getattr(span, "kind", None) is kind

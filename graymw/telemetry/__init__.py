@@ -1,0 +1,1 @@
+"""What makes decisions visible in OpenTelemetry: server spans, the span processor, the exporter's set-up."""
