@@ -23,12 +23,14 @@ class Fetched:
         origin: Where it comes from, for people; without credentials.
         format: What the source knows about the format; None: to be found out from the text.
         version: The source's own mark of this content (an index, an ETag, a hash); empty without one.
+        keep: Whether the document is worth keeping on disk for a start without its source.
     """
 
     text: str | bytes | None = field(repr=False)
     origin: str
     format: DocumentFormat | None = None
     version: str = ""
+    keep: bool = True
 
 
 class RuleSource(Protocol):
@@ -57,6 +59,7 @@ class LocalRuleSource(Protocol):
 
         Raises:
             SourceError: It cannot be read.
+            RulesError: What is there makes no document, which the source knows better to say than its reader.
         """
 
 

@@ -1,1 +1,5 @@
 """Where rule documents come from."""
+
+from graymw.sources.choosing import source_for
+
+__all__ = ["source_for"]

@@ -1,0 +1,44 @@
+"""Which source a setting means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from graymw.errors import Problem, SettingsError
+from graymw.runtime.ports import RuleSource
+from graymw.settings.schema import Settings
+from graymw.sources.file import FileSource
+from graymw.sources.short_form import ShortFormSource
+
+Factory: TypeAlias = Callable[[str, Settings], RuleSource]
+
+SCHEMES: Final[dict[str, Factory]] = {
+    "file": lambda url, _settings: FileSource(url),
+}
+"""Makers of sources by URL scheme; what follows a ``+`` (``etcd+https``) is left to the maker."""
+
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]+)(?:\+[a-z0-9+]+)?:", re.IGNORECASE)  # one letter is a drive
+
+
+def source_for(settings: Settings) -> RuleSource | None:
+    """The source of the rule document; None where no rules are set.
+
+    Raises:
+        SettingsError: No source speaks the scheme of ``GRAYMW_RULES``, or the URL names what cannot be.
+    """
+    if settings.rules:
+        scheme = _SCHEME.match(settings.rules)
+        if scheme is None:
+            return FileSource(settings.rules)
+        maker = SCHEMES.get(scheme[1].lower())
+        if maker is None:
+            raise SettingsError([_unknown(scheme[1])])
+        return maker(settings.rules, settings)
+    return ShortFormSource(settings) if settings.short_form else None
+
+
+def _unknown(scheme: str) -> Problem:
+    known = ", ".join(f"{name}:" for name in sorted(SCHEMES))
+    return Problem("GRAYMW_RULES", f"no rule source speaks {scheme}:", f"write a path, or a URL with one of {known}")
