@@ -1,0 +1,180 @@
+"""The gray members of W3C baggage: telling them from the application's, reading them, putting both together.
+
+Source: W3C Baggage, §3 (editor's draft): a comma-separated list of ``key=value;property`` members, in one or more
+``baggage`` header lines. Ours are plain: ``gray.RELEASE=VERSION``, ``gray-rev=REVISION``, ``gray-sig=EXPIRY.MAC``.
+Nothing here raises, whatever the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import unquote_plus
+
+from graymw.core.context import RELEASE_PREFIX, REVISION_KEY, SIGNATURE_KEY
+from graymw.core.document.names import is_release, is_version
+from graymw.core.model import MAX_RELEASES
+
+MAX_MEMBERS: Final = 64
+MAX_BYTES: Final = 8_192
+
+_OWS: Final = " \t"
+_REVISION: Final = re.compile(r"[0-9a-f]{8}")
+
+# The caches stay within a few MB whatever is sent: only texts of a usual length are kept.
+_CACHED_TEXTS: Final = 512
+_CACHED_LENGTH: Final = 1_024
+
+# The letters of "gray" percent-encoded. OpenTelemetry's propagator decodes keys, so these could smuggle members in.
+_ENCODED_LETTERS: Final = ("%67", "%72", "%61", "%79")
+
+
+class Separated(NamedTuple):
+    """Baggage taken apart, each part as header text; empty where there is none.
+
+    Attributes:
+        gray: Our members, malformed ones included.
+        application: All others, verbatim.
+    """
+
+    gray: str
+    application: str
+
+
+class Members(NamedTuple):
+    """What the gray members of a request say.
+
+    Attributes:
+        versions: ``(release, version)`` in wire order.
+        signature: ``EXPIRY.MAC`` as it came, not yet verified.
+        faults: Why something was ignored, each code once: ``malformed``, ``doubled``, ``too-many``,
+            ``bad-release``, ``bad-version``, ``bad-revision``.
+    """
+
+    versions: tuple[tuple[str, str], ...] = ()
+    revision: str | None = None
+    signature: str | None = None
+    faults: tuple[str, ...] = ()
+
+
+def is_ours(key: str) -> bool:
+    """Whether a decoded baggage key belongs to graymw."""
+    return key.startswith(RELEASE_PREFIX) or key in (REVISION_KEY, SIGNATURE_KEY)
+
+
+def separate(values: Sequence[str]) -> Separated:
+    """Our members apart from the application's.
+
+    A member is ours by its key, well-formed or not; also where a receiver would only see so after decoding the key.
+
+    Args:
+        values: Values of all ``baggage`` header lines, decoded as Latin-1.
+    """
+    if not values:
+        return Separated("", "")
+    text = values[0] if len(values) == 1 else ",".join(values)
+    if "%" in text and any(letter in text for letter in _ENCODED_LETTERS):
+        return _sorted_out(text)
+    last = text.rfind("gray")
+    if last < 0:
+        return Separated("", text)
+    end = text.find(",", last)
+    head = text if end < 0 else text[:end]
+    gray = _if_all_ours(head) if len(head) <= _CACHED_LENGTH else None
+    if gray is None:
+        return _sorted_out(text)
+    return Separated(gray, "" if end < 0 else text[end + 1 :].strip(" \t,"))
+
+
+@lru_cache(_CACHED_TEXTS)
+def _if_all_ours(head: str) -> str | None:
+    """Members tidied up where every one is ours, as in what we send; None where another's stands among them."""
+    gray, application = _sorted_out(head)
+    return None if application else gray
+
+
+def _sorted_out(text: str) -> Separated:
+    gray: list[str] = []
+    application: list[str] = []
+    for member in text.split(","):
+        if _is_our_member(member):
+            gray.append(member.strip(_OWS))
+        else:
+            application.append(member)
+    return Separated(",".join(gray), ",".join(application).strip(" \t,"))
+
+
+def _is_our_member(member: str) -> bool:
+    key = member.partition("=")[0].partition(";")[0].strip()
+    if "%" in key or "+" in key:
+        key = unquote_plus(key).strip()
+    return is_ours(key)
+
+
+def read(gray: str) -> Members:
+    """What gray members say. What cannot be used is ignored and named in ``faults``; a doubled release is nobody's.
+
+    Args:
+        gray: Text of our members, as ``separate`` gives it.
+    """
+    return _read_cached(gray) if len(gray) <= _CACHED_LENGTH else _read(gray)
+
+
+def _read(gray: str) -> Members:
+    faults: dict[str, None] = {}
+    read: dict[str, str | None] = {}
+    for member in gray.split(","):
+        key, value, fault = _key_and_value(member)
+        if key and key in read:
+            fault = "doubled"
+        if fault:
+            faults[fault] = None
+        if key:
+            read[key] = None if fault else value
+    revision = read.pop(REVISION_KEY, None)
+    signature = read.pop(SIGNATURE_KEY, None)
+    versions = [(key.removeprefix(RELEASE_PREFIX), value) for key, value in read.items() if value is not None]
+    if len(versions) > MAX_RELEASES:
+        faults["too-many"] = None
+    return Members(tuple(versions[:MAX_RELEASES]), revision, signature, tuple(faults))
+
+
+_read_cached = lru_cache(_CACHED_TEXTS)(_read)
+
+
+def _key_and_value(member: str) -> tuple[str, str, str | None]:
+    """Key (empty where it is none of ours), value, and what is wrong with the member."""
+    key, equals, value = (part.strip(_OWS) for part in member.partition("="))
+    fault = None if equals and ";" not in member else "malformed"
+    key = key.partition(";")[0].rstrip(_OWS)
+    if key == REVISION_KEY:
+        return key, value, fault or (None if _REVISION.fullmatch(value) else "bad-revision")
+    if key == SIGNATURE_KEY:
+        return key, value, fault or (None if value else "malformed")
+    if not key.startswith(RELEASE_PREFIX):
+        return "", "", "malformed" if member.strip(_OWS) else None
+    if not is_release(key[len(RELEASE_PREFIX) :]):
+        return "", "", fault or "bad-release"
+    return key, value, fault or (None if is_version(value) else "bad-version")
+
+
+def compose(gray: str, application: str) -> str:
+    """One header value, ours first.
+
+    Over 64 members or 8,192 bytes (W3C Baggage, §3.3.2) whole members of the application go, from the end; ours stay.
+    """
+    text = f"{gray},{application}" if gray and application else gray or application
+    if len(text) <= MAX_BYTES and text.count(",") < MAX_MEMBERS:
+        return text
+    kept = [member for member in gray.split(",") if member]
+    size = len(gray)
+    for member in application.split(","):
+        if not member.strip(_OWS):
+            continue
+        size += len(member) + (1 if size else 0)
+        if len(kept) >= MAX_MEMBERS or size > MAX_BYTES:
+            break
+        kept.append(member)
+    return ",".join(kept)
