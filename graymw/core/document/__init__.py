@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from graymw.core.document import parsing, reading
+from graymw.core.document import parsing, reading, short
 from graymw.core.document.canonical import canonical_text, mapping_of, revision_of
 from graymw.core.document.reading import format_of
 from graymw.core.document.tree import Cursor, Problems
@@ -19,10 +19,12 @@ __all__ = [
     "Examination",
     "canonical_text",
     "examine",
+    "examine_short_form",
     "format_of",
     "mapping_of",
     "parse",
     "revision_of",
+    "short_form",
 ]
 
 
@@ -79,3 +81,25 @@ def parse(
     if examined.document is None:
         raise RulesError((p for p in examined.problems if p.severity == "error"), origin=origin)
     return examined.document
+
+
+def short_form(*, ratio: str | None, when: str | None, gray: str, stable: str) -> dict[str, object]:
+    """Document of the short form: one release ``default`` for all services.
+
+    Args:
+        ratio: ``GRAYMW_GRAY_RATIO``, a percentage such as ``10%``; None where not set.
+        when: ``GRAYMW_GRAY_WHEN``, a CEL expression; None where not set.
+        gray: ``GRAYMW_GRAY_VERSION``.
+        stable: ``GRAYMW_STABLE_VERSION``.
+    """
+    return short.mapping(ratio=ratio, when=when, gray=gray, stable=stable)
+
+
+def examine_short_form(*, ratio: str | None, when: str | None, gray: str, stable: str) -> Examination:
+    """As ``examine`` for the document of ``short_form``; problems name the setting instead of a path."""
+    faults = tuple(short.version_problems(gray=gray, stable=stable))
+    examined = examine(short.mapping(ratio=ratio, when=when, gray="v2", stable="v1"))
+    problems = (*short.in_settings(examined.problems), *faults)
+    if any(problem.severity == "error" for problem in problems):
+        return Examination(None, problems)
+    return examine(short.mapping(ratio=ratio, when=when, gray=gray, stable=stable))

@@ -230,8 +230,8 @@ def _part(fact: Fact, cursor: Cursor) -> str | None:
 
 def _check_period(cursor: Cursor, found: list[Condition]) -> None:
     """An ``after`` that is not before ``before`` leaves no time at all."""
-    begin = [c.operand for c in found if isinstance(c, Test) and c.fact.kind == "time" and c.operator == "ge"]
-    end = [c.operand for c in found if isinstance(c, Test) and c.fact.kind == "time" and c.operator == "lt"]
+    limits = {test.operator: test.operand for test in found if isinstance(test, Test) and test.fact.kind == "time"}
+    begin, end = limits.get("ge"), limits.get("lt")
     before = cursor.member("before")
-    if begin and end and before is not None and float(str(begin[-1])) >= float(str(end[-1])):
+    if before is not None and isinstance(begin, float) and isinstance(end, float) and begin >= end:
         before.error("`before` is not later than `after`: the rule never holds", "write a later time")

@@ -19,7 +19,7 @@ def _regex(cursor: Cursor) -> str | None:
         return None
     fault = patterns.problem(value)
     if fault is not None:
-        cursor.error(f"bad regex {shown(value)}: {fault}", "write a regular expression of RE2")
+        scalars.refuse(cursor, f"bad regex: {fault}", "write an RE2 pattern: no lookaround, no backreferences")
         return None
     if value.startswith("^") and not value.endswith(("$", ".*")):
         cursor.warn(
@@ -64,7 +64,7 @@ def _semver(cursor: Cursor) -> str | None:
         return None
     fault = semver.problem(value)
     if fault is not None:
-        cursor.error(f"bad version range {shown(value)}: {fault}", 'write it like ">=2.1 <3"')
+        scalars.refuse(cursor, f"bad version range: {fault}", 'write it like ">=2.1 <3"')
         return None
     return value
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar, cast, get_args
 
-from graymw.core.document import linting, names, rules, scalars
+from graymw.core.document import linting, names, reachability, rules, scalars
 from graymw.core.document.tree import Cursor, kind, nearest, shown
 from graymw.core.model import Fact, FactKind, Fallback, Release, RuleDocument, StickyKey
 
@@ -46,7 +46,7 @@ def _schema(cursor: Cursor) -> None:
     schema = cursor.member("schema")
     if schema is None:
         cursor.warn("`schema` is missing, 1 is taken", "add `schema: 1` as first line")
-    elif schema.value != SCHEMA or isinstance(schema.value, bool):
+    elif type(schema.value) is not int or schema.value != SCHEMA:
         schema.error(f"the schema is {kind(schema.node)}, but only {SCHEMA} is known", f"write `schema: {SCHEMA}`")
 
 
@@ -61,13 +61,13 @@ def _release(name: str, cursor: Cursor) -> Release | None:
     stable = cursor.member("stable")
     if stable is None:
         cursor.error("`stable` is missing", "name the version that everyone else gets: stable: v1")
-    stable_version = rules.version(stable, "stable") if stable else None
+    stable_version = rules.version(stable) if stable else None
     services = _given(cursor, "services", _services, None)
     parsed = rules.rules(cursor.member("rules"), stable_version)
     no_labels: dict[str, dict[str, str]] = {}
     versions = _given(cursor, "versions", _versions, no_labels) or no_labels
     linting.versions(cursor, services, versions, stable_version, parsed)
-    linting.reachability(parsed)
+    reachability.report_unreachable(parsed)
     return Release(
         name=name,
         stable=stable_version or "",
@@ -172,7 +172,7 @@ def _versions(cursor: Cursor) -> dict[str, dict[str, str]] | None:
         for name, label in member.members():
             if not names.is_version(name):
                 rules.refuse_version(name, label)
-            text = rules.version(label, "versions")
+            text = rules.version(label)
             if text is not None and text != name:
                 labels[name] = text
         if labels:

@@ -42,10 +42,10 @@ class _Reader:
         self._lines = lines
         self._order = 0
 
-    def node(self, value: object, path: str, depth: int) -> Node:
+    def node(self, value: object, path: str, depth: int, line_above: int | None = None) -> Node:
         self._order += 1
         order = self._order
-        line = self._lines.get(path)
+        line = self._lines.get(path, line_above)
         if order > MAX_NODES:
             self._stop(path, f"more than {MAX_NODES} values", "split the document")
         if isinstance(value, Mapping | list | tuple):
@@ -62,12 +62,12 @@ class _Reader:
         self, value: Mapping[object, object] | list[object] | tuple[object, ...], path: str, depth: int, made: Node
     ) -> Node:
         if not isinstance(value, Mapping):
-            made.value = [self.node(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+            made.value = [self.node(item, f"{path}[{index}]", depth + 1, made.line) for index, item in enumerate(value)]
             return made
         members: dict[str, Node] = {}
         for key, item in value.items():
             if isinstance(key, str):
-                members[key] = self.node(item, join(path, key), depth + 1)
+                members[key] = self.node(item, join(path, key), depth + 1, made.line)
             else:
                 self._report(path, made, f"the key {shown(key)} is not text", "write the key in quotes")
         made.value = members

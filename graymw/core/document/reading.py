@@ -15,7 +15,9 @@ MAX_BYTES: Final = 2 * 1024 * 1024
 FORMATS: Final = ("yaml", "json", "toml")
 _ALIASES: Final = {"yml": "yaml"}
 _TOML_START = re.compile(
-    r"""(?:[ \t]*+(?:#[^\n]*+)?\r?\n)*+[ \t]*+(?:\[|(?:[A-Za-z0-9_.-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+=)"""
+    r"(?:[ \t]*+(?:#[^\n]*+)?\r?\n)*+[ \t]*+"
+    r"(?:\[\[?[^\[\]{},\n]++\]\]?[ \t]*+(?:#[^\n]*+)?(?:\r?\n|$)"
+    r"""|(?:[A-Za-z0-9_.-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+=)"""
 )
 
 
@@ -26,7 +28,12 @@ def format_of(name: str) -> str | None:
     return suffix if suffix in FORMATS else None
 
 
-def read(source: str | bytes | Mapping[str, object], problems: Problems, *, format: str | None = None) -> Node | None:  # noqa: A002
+def read(
+    source: str | bytes | bytearray | Mapping[str, object],
+    problems: Problems,
+    *,
+    format: str | None = None,  # noqa: A002 - the word for it
+) -> Node | None:
     """Tree of a document, None where there is none to speak of; reports every problem found.
 
     Args:
@@ -34,7 +41,7 @@ def read(source: str | bytes | Mapping[str, object], problems: Problems, *, form
         problems: Takes what is wrong.
         format: ``yaml``, ``json`` or ``toml``; found out from the text where None.
     """
-    if isinstance(source, Mapping):
+    if not isinstance(source, str | bytes | bytearray):
         return _mapping(plain_values.read(source, problems), problems)
     text = _decoded(source, problems)
     if text is None:
@@ -49,7 +56,7 @@ def read(source: str | bytes | Mapping[str, object], problems: Problems, *, form
     return _mapping(_read_as(wanted, text, problems), problems)
 
 
-def _decoded(source: str | bytes, problems: Problems) -> str | None:
+def _decoded(source: str | bytes | bytearray, problems: Problems) -> str | None:
     """Text of a document, None where it is none (reported)."""
     if len(source) > MAX_BYTES:
         problems.add(
@@ -91,13 +98,13 @@ def _plausible(text: str, problems: Problems) -> str | None:
 
 def _sniffed(text: str, problems: Problems) -> Node | None:
     start = text.lstrip()
-    if start[0] == "{":
+    if start[0] == "{" or (start[0] == "[" and not _TOML_START.match(text)):
         return _json_or_yaml(text, problems)
     return _read_as("toml" if _TOML_START.match(text) else "yaml", text, problems)
 
 
 def _json_or_yaml(text: str, problems: Problems) -> Node | None:
-    """Braces begin a JSON document, and a YAML one in flow style."""
+    """Brackets begin a JSON document, and a YAML one in flow style."""
     as_json = Problems()
     node = _read_as("json", text, as_json)
     if node is None:

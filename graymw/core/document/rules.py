@@ -10,6 +10,7 @@ from graymw.core.document.tree import Cursor, shown
 from graymw.core.model import SHARE_SCALE, Condition, Expression, Rule, Split
 
 _KEYS: Final = ("name", "match", "when", "use", "split")
+_CONDITIONS: Final = ("match", "when")
 _ELSEWHERE: Final = {
     key: f"put `{key}` under `match`: match: {{{key}: ...}}"
     for key in (
@@ -22,9 +23,14 @@ _RULE_EXAMPLE: Final = "{name: testers, match: {user: [alice]}, use: v2}"
 
 @dataclass(frozen=True, slots=True)
 class ParsedRule:
-    """A rule and where it stands; ``rule`` is None where anything in it is wrong."""
+    """A rule and where it stands; ``rule`` is None where anything in it is wrong.
+
+    ``for_everyone`` holds for a rule that surely has no condition: an unknown key may be a misspelt one.
+    """
 
     cursor: Cursor
+    name: str
+    for_everyone: bool
     rule: Rule | None
 
 
@@ -39,7 +45,8 @@ def rules(cursor: Cursor | None, stable: str | None) -> list[ParsedRule]:
             continue
         item.refuse_unknown(_KEYS, _ELSEWHERE)
         name = _name(item, f"rule-{index + 1}", first)
-        found.append(ParsedRule(item, _rule(item, name, stable)))
+        for_everyone = not any(key in _CONDITIONS or key not in _KEYS for key, _ in item.members())
+        found.append(ParsedRule(item, name, for_everyone, _rule(item, name, stable)))
     return found
 
 
@@ -81,14 +88,14 @@ def _expression(cursor: Cursor) -> Expression | None:
         return None
     faults = cel.problems(source)
     for fault in faults:
-        cursor.error(f"bad expression: {fault}", "write CEL such as uid % 10 == 0")
+        scalars.refuse(cursor, f"bad expression: {fault}", "write CEL such as uid % 10 == 0")
     return None if faults else Expression(source)
 
 
 def _outcome(cursor: Cursor, stable: str | None) -> tuple[str | None, Split | None]:
     use = cursor.member("use")
     split = cursor.member("split")
-    chosen = version(use, "use") if use else None
+    chosen = version(use) if use else None
     shares = _split(split, stable) if split else None
     if use and split:
         cursor.error("both `use` and `split`", "keep one of them")
@@ -98,9 +105,9 @@ def _outcome(cursor: Cursor, stable: str | None) -> tuple[str | None, Split | No
     return chosen, shares
 
 
-def version(cursor: Cursor, what: str) -> str | None:
+def version(cursor: Cursor) -> str | None:
     """A version's name, None where it is none (reported)."""
-    name = scalars.text(cursor, f"the version in `{what}`")
+    name = scalars.text(cursor, "the version")
     if name is not None and not names.is_version(name):
         refuse_version(name, cursor)
         return None

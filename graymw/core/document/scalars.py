@@ -15,6 +15,7 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339, §5.6
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MEND = re.compile(r", (?=(?:write|did you|choose|use|known|expected) )")
 _STEP: Final = SHARE_SCALE // 100
 _MAX_NUMBER: Final = 2**63
 
@@ -40,12 +41,21 @@ def text(cursor: Cursor, what: str, *, empty: bool = False) -> str | None:
         return raw
     elif isinstance(value, int | float):
         cursor.error(
-            f"{what} {shown_number(raw)} is read as the number {value:g}, not as text",
+            f"{what} {shown_number(raw)} is read as the number {value!r}, not as text",
             f'write "{shown_number(raw)}" in quotes',
         )
     else:
         cursor.error(f"{what} must be text, not {kind(cursor.node)}", "write a single value")
     return None
+
+
+def refuse(cursor: Cursor, fault: str, mend: str) -> None:
+    """Report what a validator of the core says, which has its mend behind a comma where it knows one."""
+    parted = _MEND.search(fault)
+    if parted is None:
+        cursor.error(fault, mend)
+    else:
+        cursor.error(fault[: parted.start()], fault[parted.end() :])
 
 
 def shown_number(raw: str) -> str:

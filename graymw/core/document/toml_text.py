@@ -1,11 +1,11 @@
-"""TOML text to a tree (TOML 1.0). Lines are known for syntax errors only: ``tomllib`` keeps none."""
+"""TOML text to a tree (TOML 1.0)."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 
-from graymw.core.document import plain_values
+from graymw.core.document import plain_values, toml_lines
 from graymw.core.document.tree import Node, Problems
 
 _LINE = re.compile(r"\(at line (\d+), column \d+\)")
@@ -39,4 +39,4 @@ def read(text: str, problems: Problems) -> Node | None:
         told = "nested too deeply" if isinstance(error, RecursionError) else "a number or date is out of range"
         problems.add("", f"not TOML: {told}", "flatten the document" if told[0] == "n" else "write it in quotes")
         return None
-    return plain_values.read(values, problems)
+    return plain_values.read(values, problems, toml_lines.lines_of(text))

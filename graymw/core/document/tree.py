@@ -15,7 +15,7 @@ MAX_NODES: Final = 200_000
 MAX_PROBLEMS: Final = 200
 
 _SHOWN = 60
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 Value: TypeAlias = "dict[str, Node] | list[Node] | str | int | float | bool | None"
 
@@ -169,8 +169,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Mend for a word that is none of the known ones."""
     known = tuple(known)
     close = difflib.get_close_matches(word.lower(), known, n=1) if len(word) <= _SHOWN else []
-    listed = ", ".join(known) if len(known) <= 16 else ", ".join((*known[:16], "…"))
-    return f"did you mean {close[0]}? Known: {listed}" if close else f"use one of {listed}"
+    if close:
+        return f"did you mean {close[0]}?"
+    return "use one of " + (", ".join(known) if len(known) <= 16 else ", ".join((*known[:16], "…")))
 
 
 def kind(node: Node) -> str:

@@ -6,6 +6,7 @@ Works on parser events without recursion: depth, number of nodes and what aliase
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import yaml
@@ -105,25 +106,28 @@ class _Builder:
         self._documents = 0
 
     def consume(self, loader: Any) -> None:
+        """Take every event of a text."""
+        takers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open,
+            yaml.SequenceStartEvent: self._open,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
         while True:
             event = loader.get_event()
             if event is None or isinstance(event, yaml.StreamEndEvent):
                 return
-            self._take(event)
+            take = takers.get(type(event))
+            if take is not None:
+                take(event)
 
-    def _take(self, event: Any) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._open(event)
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self._close()
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event)
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                self._stop(event, "a second document begins", "keep one document in the text: remove the line ---")
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self._stop(event, "a second document begins", "keep one document in the text: remove the line ---")
 
     def _stop(self, event: Any, message: str, mend: str) -> None:
         self._report(self._path(), event, message, mend)
@@ -214,7 +218,7 @@ class _Builder:
             self._anchors[event.anchor] = None
         self._frames.append(_Frame(node, self._path(), event.anchor))
 
-    def _close(self) -> None:
+    def _close(self, _: Any) -> None:
         frame = self._frames.pop()
         self._merge(frame)
         if frame.anchor is _IN_KEY:
