@@ -1,0 +1,220 @@
+"""What each process says about itself, in files that ``graymw status`` reads."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from graymw.runtime import counters
+from graymw.runtime.documents import DocumentKeeper
+from graymw.runtime.state_dir import StateDir
+from graymw.runtime.watching import Watch, WatchThread, watch_thread
+
+LOOK_SECONDS: Final = 0.25
+COUNTER_SECONDS: Final = 3.0
+"""Shortest time between two writings for the sake of counters alone."""
+
+HEARTBEAT_SECONDS: Final = 30.0
+"""Longest time without a writing: readers on another host can tell the dead only by their silence."""
+
+_PREFIX: Final = "process-"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process.
+
+    Attributes:
+        pid: Number of the process.
+        place: Host, and the process namespace where there are such: a pid means something only there.
+        birth: When the process began, in the system's own ticks; None where unknown. Tells it from a later namesake.
+        service: Logical name.
+        version: Version label; empty where unknown.
+        revision: Revision of the rules in force; empty without.
+        source: Where the rules come from; empty without.
+        loaded_at: When the rules in force were loaded, in seconds since the Unix epoch; None without.
+        from_disk: Whether they are the copy kept on disk.
+        last_error: Why the source's present content is not in force; empty where it is.
+        started: When graymw began in this process, in seconds since the Unix epoch.
+        updated: When this was written.
+        counters: See ``graymw.runtime.counters``.
+    """
+
+    pid: int
+    place: str
+    birth: int | None
+    service: str
+    version: str
+    revision: str
+    source: str
+    loaded_at: float | None
+    from_disk: bool
+    last_error: str
+    started: float
+    updated: float = field(compare=False)
+    counters: Mapping[str, int] = field(compare=False, default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs, as far as can be told from here."""
+        if self.place != _place():
+            return time.time() - self.updated < 3 * HEARTBEAT_SECONDS
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        birth = _birth(self.pid)
+        return birth is None or self.birth is None or birth == self.birth
+
+
+class StatusWriter:
+    """Keeps the status file of this process up to date.
+
+    Args:
+        state: Where the files lie.
+        service: Logical name of this process.
+        version: Its version label.
+        keeper: Who knows the rules.
+        thread: Who watches.
+    """
+
+    def __init__(
+        self,
+        state: StateDir,
+        *,
+        service: str,
+        version: str,
+        keeper: DocumentKeeper,
+        thread: WatchThread = watch_thread,
+    ) -> None:
+        self._state = state
+        self._service = service
+        self._version = version
+        self._keeper = keeper
+        self._thread = thread
+        self._watch: Watch | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Write now and on every change, until the process ends; in forked processes too, each for itself."""
+        if self._watch is None:
+            self._watch = self._thread.run(self._follow, name="status")
+            atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Write no more and take the file away."""
+        with self._lock:
+            if self._watch is None:
+                return
+            self._watch.cancel()
+            self._watch = None
+            with contextlib.suppress(OSError):
+                self._state.remove(_file_name())
+        atexit.unregister(self.stop)
+
+    async def _follow(self) -> None:
+        started = time.time()
+        written: ProcessStatus | None = None
+        while True:
+            now = self._now(started)
+            if written is None or _due(written, now):
+                self._write(now)
+                written = now
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _now(self, started: float) -> ProcessStatus:
+        keeper, pid = self._keeper, os.getpid()
+        current = keeper.current
+        return ProcessStatus(
+            pid=pid,
+            place=_place(),
+            birth=_birth(pid),
+            service=self._service,
+            version=self._version,
+            revision=current.revision,
+            source=keeper.source.name if keeper.source is not None else "",
+            loaded_at=current.loaded_at,
+            from_disk=current.from_disk,
+            last_error=keeper.last_error,
+            started=started,
+            updated=time.time(),
+            counters=counters.snapshot(),
+        )
+
+    def _write(self, status: ProcessStatus) -> None:
+        content = json.dumps(dataclasses.asdict(status), ensure_ascii=False, indent=1).encode()
+        with self._lock:
+            if self._watch is not None:
+                self._state.write(_file_name(), content)
+
+
+def read_all(state: StateDir) -> list[ProcessStatus]:
+    """All living processes, by service, version and pid. Files of those that have died are taken away.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    living = []
+    for name in state.names():
+        if not name.startswith(_PREFIX):
+            continue
+        status = _parsed(state.read(name))
+        if status is not None and status.alive:
+            living.append(status)
+        elif status is not None:
+            state.remove(name)
+    return sorted(living, key=lambda status: (status.service, status.version, status.pid))
+
+
+def _due(written: ProcessStatus, now: ProcessStatus) -> bool:
+    age = now.updated - written.updated
+    if now != written or age >= HEARTBEAT_SECONDS:
+        return True
+    return age >= COUNTER_SECONDS and now.counters != written.counters
+
+
+def _parsed(content: bytes | None) -> ProcessStatus | None:
+    """The status in a file; None where there is none, or one of another release of graymw."""
+    if content is None:
+        return None
+    try:
+        body: dict[str, Any] = json.loads(content)
+        return ProcessStatus(**body)
+    except (ValueError, TypeError):
+        return None
+
+
+def _file_name() -> str:
+    """Name of this process's file; containers that share the directory may all be process 1."""
+    digest = hashlib.sha256(_place().encode()).hexdigest()[:8]
+    return f"{_PREFIX}{digest}-{os.getpid()}.json"
+
+
+def _place() -> str:
+    host = socket.gethostname()
+    try:
+        return f"{host} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    except OSError:
+        return host
+
+
+def _birth(pid: int) -> int | None:
+    """Start time in clock ticks since boot: the 22nd field of proc(5)'s ``stat``, counted after the name."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
