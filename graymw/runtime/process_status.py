@@ -15,14 +15,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from graymw.runtime import counters
 from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.state_dir import StateDir
 from graymw.runtime.watching import Watch, WatchThread, watch_thread
 
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.5
 COUNTER_SECONDS: Final = 3.0
 """Shortest time between two writings for the sake of counters alone."""
 
@@ -81,6 +81,15 @@ class ProcessStatus:
         return birth is None or self.birth is None or birth == self.birth
 
 
+class _About(NamedTuple):
+    """What stays the same about a process."""
+
+    pid: int
+    place: str
+    birth: int | None
+    started: float
+
+
 class StatusWriter:
     """Keeps the status file of this process up to date.
 
@@ -127,22 +136,23 @@ class StatusWriter:
         atexit.unregister(self.stop)
 
     async def _follow(self) -> None:
-        started = time.time()
+        pid = os.getpid()
+        about = _About(pid, _place(), _birth(pid), time.time())
         written: ProcessStatus | None = None
         while True:
-            now = self._now(started)
+            now = self._now(about)
             if written is None or _due(written, now):
                 self._write(now)
                 written = now
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _now(self, started: float) -> ProcessStatus:
-        keeper, pid = self._keeper, os.getpid()
+    def _now(self, about: _About) -> ProcessStatus:
+        keeper = self._keeper
         current = keeper.current
         return ProcessStatus(
-            pid=pid,
-            place=_place(),
-            birth=_birth(pid),
+            pid=about.pid,
+            place=about.place,
+            birth=about.birth,
             service=self._service,
             version=self._version,
             revision=current.revision,
@@ -150,7 +160,7 @@ class StatusWriter:
             loaded_at=current.loaded_at,
             from_disk=current.from_disk,
             last_error=keeper.last_error,
-            started=started,
+            started=about.started,
             updated=time.time(),
             counters=counters.snapshot(),
         )
