@@ -53,7 +53,32 @@ _HOMES = {
 }
 """Where each public name lives."""
 
-__all__ = list(_HOMES)
+__all__ = [
+    "AsyncGrayTransport",
+    "Decision",
+    "GrayAdapter",
+    "GrayContext",
+    "GrayError",
+    "GrayMiddleware",
+    "GrayThread",
+    "GrayThreadPoolExecutor",
+    "GrayTransport",
+    "GrayUnavailableError",
+    "GrayWSGIMiddleware",
+    "RequestFacts",
+    "RuleSet",
+    "RulesError",
+    "Settings",
+    "SettingsError",
+    "bucket",
+    "carry",
+    "current",
+    "install",
+    "instrument",
+    "load_rules",
+    "uninstrument",
+    "use",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,14 +6,15 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from graymw.core.context import GrayContext
 from graymw.errors import SettingsError
+from graymw.registries.choosing import registry_for
 from graymw.runtime import counters
 from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
-from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.engine import Engine
+from graymw.runtime.upkeep import Upkeep
 from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 from graymw.sources import source_for
@@ -21,7 +22,16 @@ from graymw.sources import source_for
 log = logging.getLogger("graymw")
 
 _lock: Final = threading.Lock()
-_engines: Final[list[tuple[Settings, Engine, DocumentKeeper]]] = []
+
+
+class Running(NamedTuple):
+    """An engine and what keeps it up to date."""
+
+    engine: Engine
+    upkeep: Upkeep
+
+
+_running: Final[list[Running]] = []
 
 
 def resolve_settings(settings: Settings | Mapping[str, object] | None) -> Settings:
@@ -50,16 +60,24 @@ def settings_or_off(settings: Settings | Mapping[str, object] | None) -> Setting
 def engine_for(settings: Settings) -> Engine:
     """The engine of some settings, made and started at the first call; then the default of the process as well."""
     with _lock:
-        for known, engine, _ in _engines:
-            if known == settings:
-                return engine
-        engine = Engine(settings)
-        keeper = DocumentKeeper(source_for(settings), settings=settings, on_change=engine.adopt)
-        keeper.load_now()
-        keeper.watch()
-        _engines.append((settings, engine, keeper))
+        for running in _running:
+            if running.engine.settings == settings:
+                return running.engine
+        engine = Engine(settings, registry_for(settings))
+        upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt)
+        upkeep.start()
+        _running.append(Running(engine, upkeep))
     set_default_engine(engine)
     return engine
+
+
+def shut_down() -> None:
+    """Stop watching and forget every engine; for tests and for processes that go on without graymw."""
+    with _lock:
+        for running in _running:
+            running.upkeep.stop()
+        _running.clear()
+    set_default_engine(None)
 
 
 @contextmanager

@@ -10,10 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from graymw.bootstrap import settings_or_off
 from graymw.installation import start
 from graymw.middleware import django as _django
-from graymw.runtime.engine import Engine
 
 __all__ = ["GrayMiddleware"]
 
@@ -29,9 +27,4 @@ class GrayMiddleware(_django.GrayMiddleware):
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        super().__init__(get_response, start=_engine)
-
-
-def _engine() -> Engine | None:
-    settings = settings_or_off(None)
-    return start(settings) if settings.enabled else None
+        super().__init__(get_response, start=lambda: start(None))

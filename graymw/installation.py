@@ -43,24 +43,36 @@ def install(app: AppT, *, settings: SettingsLike = None) -> AppT:
             refused runs as without graymw, and the log says why.
     """
     wrap = _way_of(app)
-    resolved = settings_or_off(settings)
-    if not resolved.enabled:
+    engine = start(settings)
+    if engine is None:
         return app
     try:
-        engine = start(resolved)
         return wrap(app, engine)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the application from starting
-        counters.count("install.error")
-        counters.once(log, "install", logging.ERROR, "graymw is off for this application: %r", error, exc_info=True)
+        _off(error)
         return app
 
 
-def start(settings: Settings) -> Engine:
-    """Engine, tracing and client patches for some settings."""
-    engine = engine_for(settings)
-    setup.set_up_tracing(settings)
-    instrumenting.instrument()
+def start(settings: SettingsLike) -> Engine | None:
+    """Engine, tracing and client patches for some settings; None where they switch graymw off or are refused."""
+    resolved = settings_or_off(settings)
+    if not resolved.enabled:
+        return None
+    try:
+        engine = engine_for(resolved)
+        setup.set_up_tracing(resolved)
+        instrumenting.instrument()
+    except Exception as error:  # noqa: BLE001 - as above
+        _off(error)
+        return None
     return engine
+
+
+def _off(error: Exception) -> None:
+    counters.count("install.error")
+    told = str(error) if isinstance(error, GrayError) else repr(error)
+    cause = None if isinstance(error, GrayError) else error
+    counters.once(log, f"install:{told}", logging.ERROR, "graymw is off for this application. %s", told, exc_info=cause)
 
 
 def instrument() -> None:
@@ -68,9 +80,7 @@ def instrument() -> None:
 
     For processes without a server: jobs and scripts that call services under ``graymw.use``.
     """
-    resolved = settings_or_off(None)
-    if resolved.enabled:
-        start(resolved)
+    start(None)
 
 
 def uninstrument() -> None:
@@ -154,8 +164,8 @@ class GrayMiddleware:
     """
 
     def __init__(self, app: ASGIApp, *, settings: SettingsLike = None) -> None:
-        resolved = settings_or_off(settings)
-        self.app: ASGIApp = GrayASGIMiddleware(app, start(resolved)) if resolved.enabled else app
+        engine = start(settings)
+        self.app: ASGIApp = app if engine is None else GrayASGIMiddleware(app, engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -171,8 +181,8 @@ class GrayWSGIMiddleware:
     """
 
     def __init__(self, app: WSGIApp, *, settings: SettingsLike = None) -> None:
-        resolved = settings_or_off(settings)
-        self.wsgi_app: WSGIApp = GrayWSGIApp(app, start(resolved)) if resolved.enabled else app
+        engine = start(settings)
+        self.wsgi_app: WSGIApp = app if engine is None else GrayWSGIApp(app, engine)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI entry."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
+from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
 
 from graymw.errors import GrayUnavailableError
@@ -17,7 +18,8 @@ from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts, joined
 from graymw.settings.schema import Settings
-from graymw.telemetry import neighbours, server_span
+from graymw.telemetry import server_span
+from graymw.telemetry.neighbours import InnerSpans
 
 log = logging.getLogger("graymw.asgi")
 
@@ -72,7 +74,7 @@ class GrayASGIMiddleware:
         self.app = app
         self.engine = engine
         engine.guards_inbound = True
-        self._inner_spans = neighbours.UNKNOWN
+        self._inner_spans = InnerSpans(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -87,10 +89,9 @@ class GrayASGIMiddleware:
             counters.once(log, f"asgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
             await self.app(scope, receive, send)
             return
-        span = self._start_span(scope, facts, admitted)
+        span, context = self._start_span(scope, facts, admitted)
         if span is not None or facts.issued is not None:
             send = self._watched(send, scope, facts, span)
-        context = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
         tokens = attach(context, admitted.carried)
         try:
             if admitted.snapshot.may_refuse:
@@ -133,21 +134,22 @@ class GrayASGIMiddleware:
             scope["headers"] = kept
         return facts, admitted
 
-    def _start_span(self, scope: Scope, facts: AsgiFacts, admitted: Admitted) -> Span | None:
-        """Our own SERVER span, where no instrumentation outside or inside makes one."""
+    def _start_span(self, scope: Scope, facts: AsgiFacts, admitted: Admitted) -> tuple[Span | None, Context]:
+        """Our own SERVER span, where no instrumentation outside or inside makes one; and the context to work in."""
         tracer = tracing.recording_tracer()
-        if tracer is None or admitted.server_span is not None:
-            return None
-        if self._inner_spans is neighbours.UNKNOWN:
-            self._inner_spans = neighbours.asgi_spans(self.app)
-        if self._inner_spans is neighbours.PRESENT:
-            return None
+        if admitted.server_span is not None:
+            return None, admitted.context
+        if self._inner_spans.cover(tracer, http=scope["type"] == "http"):
+            return None, admitted.uncalled
+        if tracer is None:
+            return None, admitted.context
         try:
-            return server_span.start_asgi(tracer, admitted, scope, facts, self.engine.settings.version)
+            span = server_span.start_asgi(tracer, admitted, scope, facts, self.engine.settings.version)
         except Exception as error:  # noqa: BLE001 - a request without a span is still a request
             counters.count("telemetry.error")
             counters.once(log, f"span:{type(error).__name__}", logging.ERROR, "no server span: %r", error)
-            return None
+            return None, admitted.context
+        return span, trace.set_span_in_context(span, admitted.context)
 
     def _watched(self, send: Send, scope: Scope, facts: AsgiFacts, span: Span | None) -> Send:
         """``send`` that sets the issued cookie and tells the span the status."""

@@ -8,11 +8,11 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings as django_settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from opentelemetry import trace
+from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import Span
 
 from graymw.errors import GrayUnavailableError
@@ -26,6 +26,7 @@ from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
+from graymw.telemetry.neighbours import InnerSpans
 
 log = logging.getLogger("graymw.django")
 
@@ -58,7 +59,7 @@ class DjangoFacts(WsgiFacts):
 
     def raw_path(self) -> str:
         """Decoded path, mount point included."""
-        return self.request.path
+        return str(self.request.path)
 
 
 class GrayMiddleware:
@@ -82,7 +83,7 @@ class GrayMiddleware:
         self.get_response = get_response
         self.engine = engine
         engine.guards_inbound = True
-        self._others_span = any("opentelemetry" in entry for entry in django_settings.MIDDLEWARE)
+        self._inner_spans = InnerSpans(get_response)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
@@ -141,9 +142,15 @@ class GrayMiddleware:
             if admitted.baggage is not None:
                 meta["HTTP_BAGGAGE"] = admitted.baggage
             request.__dict__.pop("headers", None)  # a cached view of META
-        tracer = None if admitted.server_span is not None or self._others_span else tracing.recording_tracer()
-        span = server_span.start_wsgi(tracer, admitted, meta, facts, engine.settings.version) if tracer else None
-        return Visit(request, facts, admitted, span)
+        tracer = tracing.recording_tracer()
+        if admitted.server_span is not None:
+            return Visit(request, facts, admitted, None, admitted.context)
+        if self._inner_spans.cover(tracer):
+            return Visit(request, facts, admitted, None, admitted.uncalled)
+        if tracer is None:
+            return Visit(request, facts, admitted, None, admitted.context)
+        span = server_span.start_wsgi(tracer, admitted, meta, facts, engine.settings.version)
+        return Visit(request, facts, admitted, span, trace.set_span_in_context(span, admitted.context))
 
     def _leave(self, visit: Visit, response: HttpResponseBase) -> HttpResponseBase:
         """Set the issued cookie; let a streamed body run in the request's context."""
@@ -174,12 +181,14 @@ class Visit:
 
     __slots__ = ("admitted", "context", "facts", "request", "span")
 
-    def __init__(self, request: HttpRequest, facts: DjangoFacts, admitted: Admitted, span: Span | None) -> None:
+    def __init__(
+        self, request: HttpRequest, facts: DjangoFacts, admitted: Admitted, span: Span | None, context: OTelContext
+    ) -> None:
         self.request = request
         self.facts = facts
         self.admitted = admitted
         self.span = span
-        self.context = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
+        self.context = context
 
     def end(self, error: BaseException | None = None) -> None:
         """End the span, named by the route Django found. Later calls do nothing."""

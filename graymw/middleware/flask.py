@@ -7,6 +7,7 @@ from flask import Flask, Response
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import unavailable
 from graymw.middleware.wsgi import GrayWSGIApp
+from graymw.runtime import counters
 from graymw.runtime.engine import Engine
 
 
@@ -15,8 +16,10 @@ def install_flask(app: Flask, engine: Engine) -> Flask:
     if _is_wrapped(app.wsgi_app):
         return app
     app.wsgi_app = GrayWSGIApp(app.wsgi_app, engine)  # type: ignore[method-assign]
-    if not app.got_first_request:
+    try:
         app.register_error_handler(GrayUnavailableError, _refused)
+    except AssertionError:  # it serves already, so its handlers are fixed
+        counters.count("install.late")
     return app
 
 

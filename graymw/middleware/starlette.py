@@ -22,17 +22,20 @@ def install_starlette(app: Starlette, engine: Engine) -> Starlette:
     Raises:
         GrayError: It has begun; its middlewares are fixed.
     """
-    if any(entry.cls is GrayASGIMiddleware for entry in app.user_middleware):
+    if any(map(_is_ours, app.user_middleware)):
         return app
     if app.middleware_stack is not None:
         raise GrayError("the application already serves: call graymw.install(app) where it is made")
-    app.user_middleware.insert(0, Middleware(GrayASGIMiddleware, engine=engine))  # type: ignore[arg-type]
+    app.user_middleware.insert(0, Middleware(GrayASGIMiddleware, engine=engine))
     build = app.build_middleware_stack
 
     def build_with_gray_outermost() -> Any:
-        ours = [entry for entry in app.user_middleware if entry.cls is GrayASGIMiddleware]
-        app.user_middleware[:] = ours + [entry for entry in app.user_middleware if entry.cls is not GrayASGIMiddleware]
+        app.user_middleware.sort(key=lambda entry: not _is_ours(entry))
         return build()
 
     app.build_middleware_stack = build_with_gray_outermost  # type: ignore[method-assign]
     return app
+
+
+def _is_ours(entry: Middleware) -> bool:
+    return getattr(entry, "cls", None) is GrayASGIMiddleware

@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
+from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import Span
 
 from graymw.errors import GrayUnavailableError
@@ -24,7 +25,8 @@ from graymw.runtime.current import attach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts
 from graymw.settings.schema import Settings
-from graymw.telemetry import neighbours, server_span
+from graymw.telemetry import server_span
+from graymw.telemetry.neighbours import InnerSpans
 
 log = logging.getLogger("graymw.wsgi")
 
@@ -77,7 +79,7 @@ class GrayWSGIApp:
         self.app = app
         self.engine = engine
         engine.guards_inbound = True
-        self._inner_spans = neighbours.UNKNOWN
+        self._inner_spans = InnerSpans(app)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI entry."""
@@ -89,12 +91,12 @@ class GrayWSGIApp:
             counters.count("middleware.error")
             counters.once(log, f"wsgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
             return self.app(environ, start_response)
-        span = self._start_span(environ, facts, admitted)
+        span, otel = self._start_span(environ, facts, admitted)
         if span is not None or facts.issued is not None:
             start_response = self._watched(start_response, environ, facts, span)
         context = copy_context()
         try:
-            body = context.run(self._run, environ, start_response, admitted, span)
+            body = context.run(self._run, environ, start_response, admitted, otel)
         except BaseException as error:
             _end(span, environ, error)
             raise
@@ -104,10 +106,9 @@ class GrayWSGIApp:
         return _Body(body, context, span, environ)
 
     def _run(
-        self, environ: Environ, start_response: StartResponse, admitted: Admitted, span: Span | None
+        self, environ: Environ, start_response: StartResponse, admitted: Admitted, otel: OTelContext
     ) -> Iterable[bytes]:
         """Within the request's own context, which is dropped with the request: nothing to detach."""
-        otel = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
         attach(otel, admitted.carried)
         if not admitted.snapshot.may_refuse:
             return self.app(environ, start_response)
@@ -137,21 +138,22 @@ class GrayWSGIApp:
                 environ[_BAGGAGE] = admitted.baggage
         return facts, admitted
 
-    def _start_span(self, environ: Environ, facts: WsgiFacts, admitted: Admitted) -> Span | None:
-        """Our own SERVER span, where no instrumentation outside or inside makes one."""
+    def _start_span(self, environ: Environ, facts: WsgiFacts, admitted: Admitted) -> tuple[Span | None, OTelContext]:
+        """Our own SERVER span, where no instrumentation outside or inside makes one; and the context to work in."""
         tracer = tracing.recording_tracer()
-        if tracer is None or admitted.server_span is not None:
-            return None
-        if self._inner_spans is neighbours.UNKNOWN:
-            self._inner_spans = neighbours.wsgi_spans(self.app)
-        if self._inner_spans is neighbours.PRESENT:
-            return None
+        if admitted.server_span is not None:
+            return None, admitted.context
+        if self._inner_spans.cover(tracer):
+            return None, admitted.uncalled
+        if tracer is None:
+            return None, admitted.context
         try:
-            return server_span.start_wsgi(tracer, admitted, environ, facts, self.engine.settings.version)
+            span = server_span.start_wsgi(tracer, admitted, environ, facts, self.engine.settings.version)
         except Exception as error:  # noqa: BLE001 - a request without a span is still a request
             counters.count("telemetry.error")
             counters.once(log, f"span:{type(error).__name__}", logging.ERROR, "no server span: %r", error)
-            return None
+            return None, admitted.context
+        return span, trace.set_span_in_context(span, admitted.context)
 
     def _watched(
         self, start_response: StartResponse, environ: Environ, facts: WsgiFacts, span: Span | None

@@ -33,27 +33,28 @@ class Admitted:
 
     Attributes:
         context: OpenTelemetry context for the request's work.
+        uncalled: The same without the caller's span: OpenTelemetry's instrumentations make a SERVER span only where no
+            span is current, so this is for those inside of us.
         baggage: Value of the one ``baggage`` header the application may see; None: it may see none.
         unchanged: The request's own headers are right as they are.
-        server_span: The live SERVER span of an instrumentation outside of us; None where there is none.
+        server_span: The SERVER span of an instrumentation outside of us, live or dropped by its sampler; None where
+            there is none.
     """
 
-    __slots__ = ("baggage", "carried", "context", "server_span", "snapshot", "unchanged")
+    __slots__ = ("baggage", "carried", "context", "server_span", "snapshot", "uncalled", "unchanged")
 
     def __init__(
         self,
         snapshot: Snapshot,
         carried: Carried,
-        context: Context,
-        server_span: Span | None,
+        contexts: tuple[Context, Context, Span | None],
         baggage: str | None,
         *,
         unchanged: bool,
     ) -> None:
         self.snapshot = snapshot
         self.carried = carried
-        self.context = context
-        self.server_span = server_span
+        self.context, self.uncalled, self.server_span = contexts
         self.baggage = baggage
         self.unchanged = unchanged
 
@@ -77,11 +78,13 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
         gray_text, application = wire.separate((inbound,))
     gray = _decide(engine, snapshot, facts, gray_text)
     carried = Carried(engine, gray, application) if application else _shared(engine, snapshot, gray)
-    context, server_span = _context(carried, fields)
+    contexts = _contexts(carried, fields)
+    server_span = contexts[2]
     outbound = wire.compose(gray.wire, application) if application else gray.wire
     if server_span is not None and server_span.is_recording():
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
-    return Admitted(snapshot, carried, context, server_span, outbound or None, unchanged=(inbound or "") == outbound)
+        tracing.notice(server_span)
+    return Admitted(snapshot, carried, contexts, outbound or None, unchanged=(inbound or "") == outbound)
 
 
 def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:
@@ -121,22 +124,25 @@ def _shared(engine: Engine, snapshot: Snapshot, gray: GrayContext) -> Carried:
     return carried
 
 
-def _context(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Span | None]:
-    """Context to attach, and the live SERVER span that an instrumentation outside of us made for this request."""
+def _contexts(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Context, Span | None]:
+    """Contexts with and without the caller's span, and the SERVER span of an instrumentation outside of us."""
     ambient = otel_context.get_current()
     if ambient:
         span = trace.get_current_span(ambient)
         server_span = span if tracing.is_live(span, SpanKind.SERVER) else None
         if CARRIED_KEY not in ambient:
-            return _within(ambient, carried), server_span
+            context = _within(ambient, carried)
+            return context, context, span if tracing.is_dropped(span) else server_span
         # It carries something of ours already, so it is another request's: uvicorn starts the next keep-alive request
         # in the previous one's context (python/cpython#140947), and a call inside the process starts in its caller's.
         if server_span is not None:
-            return merged(ambient, carried, carried.baggage), server_span
+            context = merged(ambient, carried, carried.baggage)
+            return context, context, server_span
+        if tracing.is_of_server_instrumentation(span):
+            span.set_attributes(carried.gray.attributes)  # it was tagged by that other request when it started
     parent = caller_span(fields)
-    if parent is None:
-        return carried.context, None
-    return trace.set_span_in_context(parent, carried.context), None
+    context = carried.context if parent is None else trace.set_span_in_context(parent, carried.context)
+    return context, carried.context, None
 
 
 def _within(ambient: Context, carried: Carried) -> Context:

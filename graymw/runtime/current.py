@@ -19,6 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
 
 from graymw.core.carrying import wire
+from graymw.core.carrying.application_baggage import decode_application
 from graymw.core.context import RELEASE_PREFIX, REVISION_KEY, SIGNATURE_KEY, UNDECIDED, Decision, GrayContext
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Carried:
         self.application = application
         entries: dict[str, object] = dict(gray.members)
         if application:
-            entries.update(wire.decode_application(application))
+            entries.update(decode_application(application))
         self.baggage: Mapping[str, object] = MappingProxyType(entries) if entries else NO_BAGGAGE
         self.context: Context = Context({CARRIED_KEY: self, BAGGAGE_KEY: self.baggage})
         """OpenTelemetry context that holds this and nothing else."""

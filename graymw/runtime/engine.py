@@ -16,11 +16,13 @@ from graymw.core.carrying import wire
 from graymw.core.carrying.egress import EgressPolicy
 from graymw.core.carrying.signing import Signer
 from graymw.core.context import UNDECIDED, Decision, GrayContext
+from graymw.core.feature_flag import feature_flag_attributes
 from graymw.core.model import Release, RuleDocument
 from graymw.core.ruleset import RuleSet, compile_rules
 from graymw.runtime import counters
 from graymw.runtime.header_selection import HeaderSelection, select_headers
 from graymw.runtime.instance_picking import InstanceDirectory
+from graymw.runtime.ports import Instances
 from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.engine")
@@ -43,6 +45,7 @@ class Snapshot:
     Attributes:
         headers: Which request headers these rules read.
         may_refuse: Whether some release says ``fallback: refuse``.
+        feature_flags: Whether the server span also tells the decision in the words for feature flags.
     """
 
     rules: RuleSet
@@ -50,6 +53,7 @@ class Snapshot:
     may_refuse: bool
     service: str
     stable_elsewhere: str | None
+    feature_flags: bool = False
     carried: dict[GrayContext, Any] = field(default_factory=dict)
     _inherited: dict[str, Inherited] = field(default_factory=dict)
     _served: dict[GrayContext, Mapping[str, str | bool]] = field(default_factory=dict)
@@ -113,6 +117,8 @@ class Snapshot:
             attributes["gray.reason"] = decision.reason
             if decision.rule is not None:
                 attributes["gray.rule"] = decision.rule
+            if self.feature_flags:
+                attributes |= feature_flag_attributes(decision, self.service)
         honoured = self.honoured(gray, served_version)
         if honoured is not None:
             attributes["gray.honoured"] = honoured
@@ -139,6 +145,7 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
+        instances: Instances,
         *,
         clock: Callable[[], float] = time.time,
         entropy: Callable[[], str] = lambda: secrets.token_urlsafe(16),
@@ -148,7 +155,7 @@ class Engine:
         self.entropy = entropy
         self.guards_inbound = False
         self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
-        self.directory = InstanceDirectory(settings.services)
+        self.directory = InstanceDirectory(instances)
         self.egress = EgressPolicy(settings.services, settings.egress)
         self.snapshot = self._compile(RuleDocument())
 
@@ -174,6 +181,7 @@ class Engine:
             may_refuse=any(release.fallback == "refuse" for release in document.releases),
             service=settings.service,
             stable_elsewhere=settings.stable_version if settings.stable_version_set else None,
+            feature_flags=settings.feature_flags,
         )
 
 

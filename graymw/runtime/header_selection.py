@@ -9,7 +9,8 @@ from typing import Final
 
 from graymw.core.ruleset import Reads
 from graymw.runtime import tracing
-from graymw.settings.schema import FactSource, Settings
+from graymw.settings.schema import Settings
+from graymw.settings.values import FactSource
 
 CARRIERS: Final = ("baggage", "traceparent", "tracestate")
 FORWARDING: Final = ("forwarded", "x-forwarded-for")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -11,6 +10,7 @@ from graymw.core.context import GrayContext
 from graymw.core.instances import Candidates, Instance, InstanceTable, Picker, UsedFallback, select
 from graymw.core.model import RuleDocument
 from graymw.errors import GrayUnavailableError
+from graymw.runtime.ports import Instances
 
 _NO_RELEASE_FALLBACK: Final = "stable"
 
@@ -33,11 +33,29 @@ class TurnPicker:
 
 
 class InstanceDirectory:
-    """Instances of all known services, and the choice among them."""
+    """Instances of all known services, and the choice among them.
 
-    def __init__(self, services: Mapping[str, Iterable[Instance]], picker: Picker | None = None) -> None:
-        self._tables = {service.lower(): InstanceTable(instances) for service, instances in services.items()}
+    Args:
+        source: Who knows them; a new tuple from it means that they changed.
+        picker: Chooses among those that may take a call.
+    """
+
+    def __init__(self, source: Instances, picker: Picker | None = None) -> None:
+        self._source = source
+        self._tables: dict[str, tuple[tuple[Instance, ...], InstanceTable]] = {}
         self._picker: Picker = picker or TurnPicker()
+
+    def table(self, service: str) -> InstanceTable | None:
+        """Table of a service as it is now; None where the service is not known here."""
+        instances = self._source.instances(service)
+        if instances is None:
+            return None
+        known = self._tables.get(service)
+        if known is not None and known[0] is instances:
+            return known[1]
+        table = InstanceTable(instances)
+        self._tables[service] = (instances, table)
+        return table
 
     def choose(
         self, document: RuleDocument, service: str, gray: GrayContext
@@ -51,7 +69,7 @@ class InstanceDirectory:
             GrayUnavailableError: No instance may take the call.
         """
         name = service.lower()
-        table = self._tables.get(name)
+        table = self.table(name)
         if table is None:
             return None, None
         release = document.governing(name)

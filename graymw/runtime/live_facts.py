@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 from graymw.core.carrying import peers
 from graymw.core.device import classify
 from graymw.core.facts import EMPTY, RequestFacts
-from graymw.settings.schema import FactSource, Settings
+from graymw.settings.schema import Settings
+from graymw.settings.values import FactSource
 
 MAX_FIELDS: Final = 256
 """Cookies or query parameters read at most; what comes after does not count."""

@@ -18,6 +18,7 @@ from opentelemetry.context.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from graymw.core.carrying import wire
+from graymw.core.carrying.application_baggage import encode_application
 from graymw.core.context import SIGNATURE_KEY, UNDECIDED
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
@@ -240,7 +241,7 @@ def _baggage_value(engine: Engine, ambient: Context, carried: Carried | None, pr
     elif carried is not None and entries is carried.baggage:
         application = raw
     else:
-        application = wire.encode_application(application_entries(entries), raw)  # type: ignore[arg-type]
+        application = encode_application(application_entries(entries), raw)
     if present:
         application = _with_present(present, application)
     if carried is None:

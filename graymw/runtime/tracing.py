@@ -11,21 +11,26 @@ import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
+from weakref import WeakSet
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.context.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, Span, Tracer, TracerProvider
+from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, ProxyTracerProvider, Span, Tracer, TracerProvider
 
 SCOPE: Final = "graymw"
 """Instrumentation scope of the spans that graymw makes itself."""
 
+_SERVER_SCOPES: Final = frozenset(
+    f"opentelemetry.instrumentation.{name}" for name in ("asgi", "fastapi", "starlette", "wsgi", "flask", "django")
+)
 _SUPPRESS_HTTP_KEY: Final = "suppress_http_instrumentation"
 _known_provider: TracerProvider | None = None
 _tracer: Tracer | None = None
-_callbacks: Final[list[Callable[[TracerProvider], None]]] = []
+_callbacks: Final[list[Callable[[object], None]]] = []
+_noticed: Final[WeakSet[object]] = WeakSet()
 
 
 def graymw_version() -> str:
@@ -36,8 +41,13 @@ def graymw_version() -> str:
         return ""
 
 
-def when_provider_appears(callback: Callable[[TracerProvider], None]) -> None:
-    """Call back with each tracer provider that can record, once, from the first request that finds it."""
+def when_provider_appears(callback: Callable[[object], None]) -> None:
+    """Call back with whatever makes spans in this process, as requests find it.
+
+    Args:
+        callback: Takes a tracer provider, or what takes span processors in one that an instrumentation was given for
+            itself. It must not raise, and may be called again for what it knows.
+    """
     if callback not in _callbacks:
         _callbacks.append(callback)
         if _known_provider is not None:
@@ -46,7 +56,7 @@ def when_provider_appears(callback: Callable[[TracerProvider], None]) -> None:
 
 def recording_tracer() -> Tracer | None:
     """Our tracer of the application's provider; None where no provider that could record is set."""
-    global _known_provider, _tracer
+    global _known_provider, _tracer  # noqa: PLW0603 - OpenTelemetry's provider is one per process
     provider = getattr(trace, "_TRACER_PROVIDER", None)
     if provider is _known_provider and provider is not None:
         return _tracer
@@ -54,10 +64,20 @@ def recording_tracer() -> Tracer | None:
         provider = trace.get_tracer_provider()
     if provider is None or isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider)):
         return None
-    _known_provider, _tracer = provider, provider.get_tracer(SCOPE, graymw_version())
+    _tracer = provider.get_tracer(SCOPE, graymw_version())
+    _known_provider = provider
     for callback in _callbacks:
         callback(provider)
     return _tracer
+
+
+def notice(span: Span) -> None:
+    """A live span of an instrumentation around us; it may have a tracer provider of its own."""
+    home = getattr(span, "_span_processor", None)
+    if home is not None and home not in _noticed:
+        _noticed.add(home)
+        for callback in _callbacks:
+            callback(home)
 
 
 def is_suppressed(context: Context) -> bool:
@@ -83,6 +103,20 @@ def _is_w3c(propagator: TextMapPropagator) -> bool:
 def carrier_fields() -> frozenset[str]:
     """Lower-case names of the headers that the global propagator reads."""
     return frozenset(name.lower() for name in propagate.get_global_textmap().fields)
+
+
+def is_of_server_instrumentation(span: Span) -> bool:
+    """Whether a live span is that of an OpenTelemetry instrumentation for servers, of whatever kind."""
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is not None and scope.name in _SERVER_SCOPES and span.is_recording()
+
+
+def is_dropped(span: Span) -> bool:
+    """Whether a span of this process is one that a sampler dropped."""
+    if type(span) is not NonRecordingSpan:
+        return False
+    context = span.get_span_context()
+    return context.is_valid and not context.is_remote
 
 
 def is_live(span: Span, kind: trace.SpanKind) -> bool:

@@ -1,0 +1,28 @@
+"""Every test begins in a process that never heard of graymw, and leaves one behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from graymw.runtime import counters, current
+
+
+@pytest.fixture(autouse=True)
+def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No settings in the environment, no engine, no counts; state files go to a folder of the test."""
+    for name in list(os.environ):
+        if name.startswith(("GRAYMW_", "OTEL_")):
+            monkeypatch.delenv(name)
+    state = str(tmp_path_factory.mktemp("state"))
+    monkeypatch.setenv("GRAYMW_STATE_DIR", state)
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    counters.reset()
+    yield
+    from graymw import bootstrap
+
+    bootstrap.shut_down()
+    current.set_default_engine(None)
+    counters.reset()
