@@ -27,34 +27,34 @@ class _Original:
     """Application baggage as it came.
 
     Attributes:
+        text: The whole, where HTTP may carry it on as it is; else None.
         values: By key, decoded as W3C says.
         otherwise: The same as OpenTelemetry's propagator decodes it, where that differs.
         members: ``(key, key as OpenTelemetry decodes it, member verbatim)``; None for one that HTTP may not carry on.
     """
 
-    __slots__ = ("members", "otherwise", "values")
+    __slots__ = ("members", "otherwise", "text", "values")
 
     def __init__(self, text: str) -> None:
         if not text.isascii():  # not allowed, but read as what it must have been before servers made Latin-1 of it
             text = text.encode("latin-1", "replace").decode("utf-8", "replace")
-        values: dict[str, str] = {}
-        self.values: Mapping[str, str] = MappingProxyType(values)
+        self.text = text.strip(_OWS) if _is_sendable(text) else None
+        self.values: dict[str, str] = {}
         self.otherwise: dict[str, str] = {}
         self.members: list[tuple[str, str, str | None]] = []
-        sendable = _is_sendable(text)
         for member in text.split(","):
-            name, equals, rest = member.partition("=")
+            name, equals, value = member.partition("=")
             key = other_key = name.strip(_OWS)
             if not equals or not key:
                 continue
-            value = rest.strip(_OWS)
+            value = value.strip(_OWS)
             if "%" in member or "+" in member or ";" in member:
                 other_key, other_value = unquote_plus(key).strip(), unquote_plus(value).strip()
                 key, value = unquote(key), unquote(value.partition(";")[0].rstrip(_OWS))
-                if (other_key, other_value) != (key, value):
+                if other_key != key or other_value != value:
                     self.otherwise[other_key] = other_value
-            values[key] = value
-            self.members.append((key, other_key, member if sendable or _is_sendable(member) else None))
+            self.values[key] = value
+            self.members.append((key, other_key, member if self.text is not None or _is_sendable(member) else None))
 
 
 def _is_sendable(text: str) -> bool:
@@ -75,7 +75,7 @@ def decode_application(application: str) -> Mapping[str, str]:
         application: Text of the application's members, as ``separate`` gives it. Bytes that are no UTF-8 become
             U+FFFD here, and travel on unharmed by ``encode_application``.
     """
-    return _read(application).values
+    return MappingProxyType(_read(application).values)
 
 
 def encode_application(baggage: Mapping[str, object], raw: str) -> str:
@@ -89,16 +89,19 @@ def encode_application(baggage: Mapping[str, object], raw: str) -> str:
         Text for ``compose``: visible ASCII, blanks and tabs only.
     """
     original = _read(raw)
+    values = original.values
     unchanged: set[str] = set()
     written: list[str] = []
     for key, value in baggage.items():
         text = value if type(value) is str else _text(value)
-        if text is not None and (original.values.get(key) == text or original.otherwise.get(key) == text):
+        if text is not None and (values.get(key) == text or original.otherwise.get(key) == text):
             unchanged.add(key)
         elif text is not None and not is_ours(name := str(key).strip()) and name:
             written.append(_encoded(name, text))
+    if original.text is not None and not written and unchanged.issuperset(values):
+        return original.text
     kept = [
-        member or _encoded(key, original.values[key])
+        member or _encoded(key, values[key])
         for key, other_key, member in original.members
         if key in unchanged or other_key in unchanged
     ]

@@ -64,7 +64,7 @@ class EgressPolicy:
         if not _NAME.fullmatch(name):
             return False
         if _NUMBER.fullmatch(name.rpartition(".")[2]):
-            return is_loopback_or_private(name)
+            return name == host and is_loopback_or_private(name)  # written in any other way, resolvers differ
         return "." not in name or f".{name}".endswith(self._endings)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 UNKNOWN: Final = "unknown"
@@ -21,6 +21,7 @@ _CACHED: Final = 4_096
 _LONGEST: Final = 64  # an IPv6 address is 45 characters, with port or scope somewhat more
 _LONGEST_LIST: Final = 8_192
 _MAX_NODES: Final = 64
+_OCTETS: Final = {str(octet): octet for octet in range(256)}
 
 
 class _Address(NamedTuple):
@@ -51,26 +52,28 @@ def is_loopback_or_private(address: str) -> bool:
 def _address(text: str) -> _Address | None:
     if text == _TEST_CLIENT:
         return _Address("127.0.0.1", is_private=True, is_link_local=False)
+    return _ipv6(text) if ":" in text else _ipv4(text)
+
+
+def _ipv4(text: str) -> _Address | None:
     try:
-        address = ip_address(text)
+        first, second, _, _ = map(_OCTETS.__getitem__, text.split("."))
+    except (KeyError, ValueError):
+        return None
+    private = first in (10, 127) or (first == 172 and 16 <= second < 32) or (first == 192 and second == 168)
+    return _Address(text, private, first == 169 and second == 254)
+
+
+def _ipv6(text: str) -> _Address | None:
+    try:
+        address = IPv6Address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return _Address(str(address).partition("%")[0], *_classes_of_ipv6(address.packed))
-        address = address.ipv4_mapped
-    return _Address(str(address), *_classes_of_ipv4(address))
-
-
-def _classes_of_ipv4(address: IPv4Address) -> tuple[bool, bool]:
-    first, second = address.packed[:2]
-    private = first in (10, 127) or (first == 172 and 16 <= second < 32) or (first == 192 and second == 168)
-    return private, first == 169 and second == 254
-
-
-def _classes_of_ipv6(packed: bytes) -> tuple[bool, bool]:
-    private = packed[0] & 0xFE == 0xFC or packed == b"\0" * 15 + b"\1"
-    return private, packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+    if address.ipv4_mapped is not None:
+        return _ipv4(str(address.ipv4_mapped))
+    packed = address.packed
+    private = packed[0] & 0xFE == 0xFC or address.is_loopback
+    return _Address(str(address).partition("%")[0], private, packed[0] == 0xFE and packed[1] & 0xC0 == 0x80)
 
 
 def forwarded_addresses(forwarded: Sequence[str], x_forwarded_for: Sequence[str]) -> list[str]:
@@ -113,20 +116,25 @@ def _node_of_element(element: str) -> str:
 def _node(written: str) -> str:
     """Address of a node as the proxies write it: ``192.0.2.7``, ``192.0.2.7:443``, ``"[2001:db8::7]:443"``."""
     text = written.strip(_OWS)
+    if len(text) > _LONGEST or text == _TEST_CLIENT:
+        return UNKNOWN
+    known = _address(text) or _address(_host(text))
+    return UNKNOWN if known is None else known.text
+
+
+def _host(text: str) -> str:
+    """A node without quotes, brackets and port; empty for a malformed one."""
     if len(text) >= 2 and text[0] == text[-1] == '"':
         text = text[1:-1]
     port = ""
     if text.startswith("["):
         text, _, port = text[1:].partition("]")
         if ":" not in text:
-            return UNKNOWN
+            return ""
     elif text.count(":") == 1:
         text, colon, port = text.partition(":")
         port = colon + port
-    if (port and not _is_port(port)) or len(text) > _LONGEST or text == _TEST_CLIENT:
-        return UNKNOWN
-    known = _address(text)
-    return UNKNOWN if known is None else known.text
+    return "" if (port and not _is_port(port)) or text == _TEST_CLIENT else text
 
 
 def _is_port(text: str) -> bool:
