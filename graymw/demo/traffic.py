@@ -108,11 +108,10 @@ class Client:
 def _hops(document: object) -> tuple[tuple[Hop, ...], str]:
     """Hops of an answer from the edge on, and the error that broke the chain."""
     hops: list[Hop] = []
-    while isinstance(document, Mapping):
-        if "error" in document:
-            return tuple(hops), f"{document.get('service')}: {document['error']}"
-        if not {"service", "version", "pid"} <= document.keys():
-            return tuple(hops), f"no answer of the chain: {document!r}"
+    while document is not None:
+        if not isinstance(document, Mapping) or not {"service", "version", "pid"} <= document.keys():
+            told = document.get("error") if isinstance(document, Mapping) else None
+            return tuple(hops), str(told or f"no answer of the chain: {document!r}")
         hops.append(Hop(str(document["service"]), str(document["version"]), int(document["pid"])))
         document = document.get("next")
     return tuple(hops), ""

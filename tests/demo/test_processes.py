@@ -26,8 +26,6 @@ SERVER = """
     http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 WITH_A_CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    "import subprocess, sys, threading; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
-)
 
 
 def service(tmp_path: Path, code: str = SERVER, name: str = "orders") -> Service:
