@@ -62,6 +62,7 @@ def engine_for(settings: Settings) -> Engine:
     with _lock:
         for running in _running:
             if running.engine.settings == settings:
+                set_default_engine(running.engine)
                 return running.engine
         engine = Engine(settings, registry_for(settings))
         upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt)

@@ -7,7 +7,7 @@ Every client adapter asks ``begin`` once per hop (a redirect is a new hop), runs
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -30,6 +30,9 @@ from graymw.runtime.trace_parent import carrier_headers
 log = logging.getLogger("graymw.outbound")
 
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
+uncarried: Final[list[Callable[[str, str, str], None]]] = []
+"""Told method, host and path of each call made where no gray context is; for tests (``graymw.testing``)."""
+
 NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -157,6 +160,9 @@ def begin(
     engine = carried.engine if carried is not None else default_engine()
     if engine is None or not engine.settings.enabled or tracing.is_suppressed(ambient):
         return None
+    if carried is None:
+        for tell in uncarried:
+            tell(method, host, path)
     call = Call(method, scheme, host, port, path, rpc)
     try:
         return _plan(call, ambient, engine, carried=carried, baggage=baggage, instrumented=instrumented)
