@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from graymw.core.ruleset import Reads
+from graymw.core.reads import Reads
 from graymw.runtime import tracing
 from graymw.settings.schema import Settings
 from graymw.settings.values import FactSource
