@@ -10,7 +10,7 @@ SUFFIXES = (".local", ".internal", ".svc", ".cluster.local", ".consul")
 POLICY = EgressPolicy(["orders", "Payments.example.com", "team/search", "12345"], SUFFIXES)
 
 ALLOWED = [
-    "orders", "ORDERS", "orders.", "payments.example.com", "team/search", "12345",
+    "orders", "ORDERS", "orders.", "payments.example.com", "PAYMENTS.Example.com.", "team/search", "12345",
     "localhost", "LOCALHOST", "redis", "my_service", "testserver",
     "127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1", "::1", "[::1]", "fd00::1", "[FD00::1]",
     "[::ffff:10.0.0.1]",

@@ -93,6 +93,7 @@ class TestForwardedAddresses:
             (["for=unknown"], ["unknown"]),
             (["for=_hidden, for=_SEVKISEK"], ["unknown", "unknown"]),
             (["for=testclient"], ["unknown"]),
+            (['for="testclient:80"'], ["unknown"]),
             (["proto=https"], ["unknown"]),
             (["for=10.0.0.1;for=10.0.0.2"], ["unknown"]),
             (["for="], ["unknown"]),

@@ -242,6 +242,13 @@ class TestComposing:
         assert len(exact) == MAX_BYTES
         assert compose("gray.a=v1", exact.removeprefix("gray.a=v1,")) == exact
 
+    def test_one_member_or_one_byte_over_is_over(self) -> None:
+        theirs = [f"k{number}=1" for number in range(64)]
+        assert compose("gray.a=v1", ",".join(theirs)) == ",".join(["gray.a=v1", *theirs[:63]])
+        fitting = "b=" + "x" * (MAX_BYTES - len("gray.a=v1,b="))
+        assert compose("gray.a=v1", fitting) == f"gray.a=v1,{fitting}"
+        assert compose("gray.a=v1", f"{fitting}x") == "gray.a=v1"
+
     def test_ours_stay_even_where_they_alone_are_too_many(self) -> None:
         ours = ",".join(f"gray.r{number}=v1" for number in range(70))
         assert compose(ours, "b=2") == ours
