@@ -1,0 +1,106 @@
+"""The last spans of a process: sent when it exits, however servers make it exit.
+
+Servers differ. gunicorn's workers and most others end as Python ends, with ``atexit``. uvicorn lets a signal kill the
+process once it has shut down, so for ASGI the end of the lifespan counts. A process nobody handles signals for dies of
+SIGTERM at once. The time that all this may take is bounded, so that a collector that is down delays no shutdown.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import signal
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import FrameType
+from typing import Any, Final, Protocol, TypeAlias
+
+LIMIT: Final = 5.0
+"""Seconds that the end of a process may be delayed."""
+
+_ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
+
+Message: TypeAlias = MutableMapping[str, Any]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class Flushable(Protocol):
+    """A tracer provider of the SDK, as far as this module needs it."""
+
+    def force_flush(self, timeout_millis: int = ...) -> bool:
+        """Send what has ended."""
+
+    def shutdown(self) -> None:
+        """Send what has ended and take nothing more."""
+
+
+_provider: Flushable | None = None
+
+
+def flush_at_exit(provider: Flushable) -> None:
+    """Send a provider's last spans when the process ends.
+
+    Args:
+        provider: The one this process exports by.
+    """
+    global _provider  # noqa: PLW0603 - a process exports by one provider of ours
+    if _provider is None:
+        atexit.register(_at_exit)
+        _watch_sigterm()
+    _provider = provider
+
+
+def flush_after_lifespan(send: Send) -> Send:
+    """``send`` of an ASGI lifespan that sends the last spans before the server hears that all is shut down."""
+    if _provider is None:
+        return send
+
+    async def flushing(message: Message) -> None:
+        if message["type"] in _ENDS:
+            flush()
+        await send(message)
+
+    return flushing
+
+
+def flush(limit: float = LIMIT) -> None:
+    """Send what has ended.
+
+    Args:
+        limit: Seconds to wait at most.
+    """
+    if _provider is not None:
+        _within(limit, _provider.force_flush)
+
+
+def _at_exit() -> None:
+    if _provider is not None:
+        _within(LIMIT, _provider.shutdown)
+
+
+def _within(limit: float, work: Callable[[], object]) -> None:
+    """Do it in another thread: it may wait for the network, or for a lock that an interrupted thread holds."""
+    thread = threading.Thread(target=_contained, args=(work,), name="graymw-flush", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter starts no more threads
+        _contained(work)
+    else:
+        thread.join(limit)
+
+
+def _contained(work: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        work()
+
+
+def _watch_sigterm() -> None:
+    """Only where nobody handles SIGTERM: servers that do end the process themselves."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

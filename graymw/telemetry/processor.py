@@ -1,0 +1,72 @@
+"""Puts the gray context on every span that the process makes within a request (contract, §8)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from graymw.runtime import counters
+from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, REQUEST, Carried
+from graymw.runtime.outbound import CALL_KEY
+from graymw.runtime.tracing import SCOPE
+
+log = logging.getLogger("graymw.telemetry")
+
+
+class GraySpanProcessor(SpanProcessor):
+    """Tags spans as they start, by the context they start in."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tag one span. Never raises.
+
+        Args:
+            span: The span that starts.
+            parent_context: Context that it starts in; None: the current one.
+        """
+        try:
+            attributes = _attributes(span, otel_context.get_current() if parent_context is None else parent_context)
+            if attributes:
+                span.set_attributes(attributes)
+        except Exception as error:  # noqa: BLE001 - an untagged span is still a span
+            counters.count("telemetry.error")
+            counters.once(log, f"processor:{type(error).__name__}", logging.ERROR, "a span is not tagged: %r", error)
+
+
+def _attributes(span: Span, context: Context) -> Mapping[str, Any] | None:
+    carried = _carried(context)
+    if carried is None:
+        return None
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name == SCOPE:
+        return None  # made by us, with all it needs
+    if span.kind is SpanKind.SERVER:
+        engine = carried.engine
+        return engine.snapshot.server_attributes(carried.gray, engine.settings.version)
+    attributes = carried.gray.attributes
+    if span.kind is SpanKind.CLIENT:
+        call = context.get(CALL_KEY)
+        if isinstance(call, Mapping):
+            return {**attributes, **call}
+    return attributes
+
+
+def _carried(context: Context) -> Carried | None:
+    """What our own middleware put there, or baggage that agrees with it.
+
+    Bare baggage counts for nothing: a server instrumentation around us starts its span with the caller's, before we
+    have judged whether that may be believed.
+    """
+    carried = context.get(CARRIED_KEY)
+    if isinstance(carried, Carried):
+        return carried
+    entries = context.get(BAGGAGE_KEY)
+    request = REQUEST.get()
+    if request is None or not isinstance(entries, Mapping) or not request.gray.members:
+        return None
+    return request if all(entries.get(key) == value for key, value in request.gray.members) else None
