@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -129,16 +128,13 @@ def _contexts(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Con
     ambient = otel_context.get_current()
     if ambient:
         span = trace.get_current_span(ambient)
-        server_span = span if tracing.is_live(span, SpanKind.SERVER) else None
         if CARRIED_KEY not in ambient:
             context = _within(ambient, carried)
-            return context, context, span if tracing.is_dropped(span) else server_span
+            around = tracing.is_live(span, SpanKind.SERVER) or tracing.is_dropped(span)
+            return context, context, span if around else None
         # It carries something of ours already, so it is another request's: uvicorn starts the next keep-alive request
         # in the previous one's context (python/cpython#140947), and a call inside the process starts in its caller's.
-        if server_span is not None:
-            context = merged(ambient, carried, carried.baggage)
-            return context, context, server_span
-        if tracing.is_of_server_instrumentation(span):
+        if tracing.is_inner_server_span(span):
             span.set_attributes(carried.gray.attributes)  # it was tagged by that other request when it started
     parent = caller_span(fields)
     context = carried.context if parent is None else trace.set_span_in_context(parent, carried.context)
@@ -151,4 +147,4 @@ def _within(ambient: Context, carried: Carried) -> Context:
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
     if not application:
         return merged(ambient, carried, carried.baggage)
-    return merged(ambient, carried, MappingProxyType({**dict(carried.gray.members), **application}))
+    return merged(ambient, carried, {**dict(carried.gray.members), **application})

@@ -190,7 +190,7 @@ def _report_rule_error(release: str, rule: str, error: BaseException) -> None:
     counters.once(
         log,
         f"rule:{release}:{rule}:{type(error).__name__}",
-        logging.WARNING,
+        logging.INFO,
         "rule %s of release %s failed and did not match: %s",
         rule,
         release,

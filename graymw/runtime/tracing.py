@@ -18,7 +18,15 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.context.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, ProxyTracerProvider, Span, Tracer, TracerProvider
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracerProvider,
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Tracer,
+    TracerProvider,
+)
 
 SCOPE: Final = "graymw"
 """Instrumentation scope of the spans that graymw makes itself."""
@@ -105,10 +113,10 @@ def carrier_fields() -> frozenset[str]:
     return frozenset(name.lower() for name in propagate.get_global_textmap().fields)
 
 
-def is_of_server_instrumentation(span: Span) -> bool:
-    """Whether a live span is that of an OpenTelemetry instrumentation for servers, of whatever kind."""
+def is_inner_server_span(span: Span) -> bool:
+    """Whether a live span is what an instrumentation for servers makes of a request where a span is current already."""
     scope = getattr(span, "instrumentation_scope", None)
-    return scope is not None and scope.name in _SERVER_SCOPES and span.is_recording()
+    return scope is not None and scope.name in _SERVER_SCOPES and is_live(span, SpanKind.INTERNAL)
 
 
 def is_dropped(span: Span) -> bool:
@@ -119,6 +127,6 @@ def is_dropped(span: Span) -> bool:
     return context.is_valid and not context.is_remote
 
 
-def is_live(span: Span, kind: trace.SpanKind) -> bool:
+def is_live(span: Span, kind: SpanKind) -> bool:
     """Whether a span is of this kind and still being recorded."""
     return span.is_recording() and getattr(span, "kind", None) is kind
