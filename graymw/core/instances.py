@@ -51,14 +51,14 @@ class Instance:
 
 
 class Candidates:
-    """Instances that may take a call. Compared by identity, so that a picker can keep its place in each.
+    """Instances that may take a call. Compared by identity and weakly referable, so that a picker can keep its place.
 
     Attributes:
         instances: Each once, in the order the registry gave; weight above 0.
         turns: Each as often as its weight asks, the turns of one spread evenly among those of the others.
     """
 
-    __slots__ = ("instances", "turns")
+    __slots__ = ("__weakref__", "instances", "turns")
 
     def __init__(self, instances: Iterable[Instance] = ()) -> None:
         self.instances: tuple[Instance, ...] = tuple(instance for instance in instances if instance.weight > 0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from weakref import WeakKeyDictionary
 
 import pytest
 from hypothesis import given
@@ -201,13 +202,13 @@ class TestSelecting:
 def test_a_picker_can_keep_its_place_in_each_candidates() -> None:
     class InTurn:
         def __init__(self) -> None:
-            self.place: Counter[Candidates] = Counter()
+            self.place: WeakKeyDictionary[Candidates, int] = WeakKeyDictionary()
 
         def pick(self, candidates: Candidates) -> Instance | None:
             if not candidates:
                 return None
-            self.place[candidates] += 1
-            return candidates.turns[(self.place[candidates] - 1) % len(candidates.turns)]
+            place = self.place[candidates] = self.place.get(candidates, -1) + 1
+            return candidates.turns[place % len(candidates.turns)]
 
     picker: Picker = InTurn()
     stable, gray = Candidates([STABLE, instance("v1", 9)]), Candidates([GRAY])
