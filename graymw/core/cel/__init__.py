@@ -10,13 +10,14 @@ from functools import lru_cache
 
 from graymw.core import patterns
 from graymw.core.cel.evaluating import LibraryError, compile_program
+from graymw.core.cel.lowering import lowerable
 from graymw.core.cel.parsing import parse
 from graymw.core.cel.resolving import Resolved, resolve
 from graymw.core.cel.syntax import Call, Literal, Node, walk
 from graymw.core.cel.tokens import ExpressionError
 from graymw.core.cel.types import type_problems
 
-__all__ = ["problems", "read"]
+__all__ = ["accepted", "problems", "read"]
 
 
 @lru_cache(maxsize=1_024)
@@ -30,12 +31,25 @@ def read(source: str) -> Resolved:
     return Resolved(resolved.node, (*resolved.problems, *type_problems(resolved.node)))
 
 
+def accepted(source: str) -> Resolved:
+    """As ``read``, for an expression without problems.
+
+    Raises:
+        ExpressionError: It has any.
+    """
+    resolved = read(source)
+    if resolved.problems:
+        raise ExpressionError(resolved.problems[0])
+    return resolved
+
+
 def problems(source: str) -> list[str]:
     """All faults of an expression, one sentence with its mend each; empty for a good one."""
     try:
         resolved = read(source)
         if not resolved.problems:
-            compile_program(source, resolved.node)
+            if not lowerable(resolved.node):
+                compile_program(source, resolved.node)
             return [problem for pattern in _patterns(resolved.node) if (problem := patterns.problem(pattern))]
     except (ExpressionError, LibraryError) as exc:
         return [str(exc)]

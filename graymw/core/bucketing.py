@@ -1,0 +1,23 @@
+"""The bucket of a key: what Envoy's weighted clusters and HAProxy compute natively. It never changes."""
+
+from __future__ import annotations
+
+from xxhash import xxh64_intdigest
+
+from graymw.core.model import SHARE_SCALE
+
+
+def bucket(seed: str, key: str) -> int:
+    """Bucket of ``key``, 0 to 9999: ``xxh64(seed + ":" + key, seed 0) mod 10000`` over UTF-8 bytes.
+
+    Total: text that came from undecodable bytes (``surrogateescape``) counts as those bytes, as a proxy sees them.
+    """
+    return xxh64_intdigest(encoded(f"{seed}:{key}")) % SHARE_SCALE
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8 bytes of ``text``; escaped bytes as they were, any other lone surrogate as its three bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
