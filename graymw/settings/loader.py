@@ -39,8 +39,10 @@ def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | 
         SettingsError: With every problem found.
     """
     folder = Path.cwd() if directory is None else Path(directory)
-    variables = _dotenv(folder / ".env") | dict(os.environ if environ is None else environ)
-    table = _layered(settings_files(variables, folder), secrets_files(folder))
+    variables = dotenv_variables(folder / ".env") | dict(os.environ if environ is None else environ)
+    table: dict[str, object] = {}
+    for _, read in file_tables(variables, folder):
+        table |= read
     settings = Settings.from_mapping(_with_variables(table, variables), environ=variables)
     for warning in settings.warnings:
         log.warning("%s", warning)
@@ -82,7 +84,7 @@ def _with_local(paths: Iterable[Path]) -> Iterable[Path]:
             yield local
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def dotenv_variables(path: Path) -> dict[str, str]:
     """Variables of a ``.env`` that speaks of graymw at all."""
     try:
         content = path.read_bytes()
@@ -98,13 +100,18 @@ def _dotenv(path: Path) -> dict[str, str]:
     return read_dotenv(path)
 
 
-def _layered(files: tuple[Path, ...], secrets: tuple[Path, ...]) -> dict[str, object]:
-    """Settings of all files by upper-case name; every malformed file is told."""
+def file_tables(variables: Mapping[str, str], directory: Path) -> list[tuple[Path, dict[str, object]]]:
+    """Each file and its settings by upper-case name without ``GRAYMW_``, weakest first.
+
+    Raises:
+        SettingsError: Files are malformed or missing; every one is told.
+    """
+    files, secrets = settings_files(variables, directory), secrets_files(directory)
     if not files and not secrets:
-        return {}
+        return []
     from graymw.settings.files import read_table  # noqa: PLC0415
 
-    table: dict[str, object] = {}
+    tables: list[tuple[Path, dict[str, object]]] = []
     problems: list[Problem] = []
     for path in (*files, *secrets):
         try:
@@ -112,10 +119,11 @@ def _layered(files: tuple[Path, ...], secrets: tuple[Path, ...]) -> dict[str, ob
         except SettingsError as error:
             problems.extend(error.problems)
             continue
-        table |= _marked(read) if path in secrets else {name.removeprefix(PREFIX): read[name] for name in read}
+        own = _marked(read) if path in secrets else {name.removeprefix(PREFIX): read[name] for name in read}
+        tables.append((path, own))
     if problems:
         raise SettingsError(problems)
-    return table
+    return tables
 
 
 def _marked(read: Mapping[str, object]) -> dict[str, object]:
