@@ -46,6 +46,8 @@ def measure(cases: Mapping[str, Work], *, rounds: int = 61, slice_seconds: float
 
 
 def _calibrate(work: Work, slice_seconds: float) -> int:
+    for _ in range(20):  # what is made at the first call is not its price
+        work()
     count = 1
     while True:
         begin = time.perf_counter()

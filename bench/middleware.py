@@ -25,6 +25,7 @@ from rich.table import Table
 import graymw
 from bench.harness import Timing, keep, measure
 from graymw.runtime import tracing
+from graymw.runtime.current import BAGGAGE_KEY
 
 RULES = {
     "schema": 1,
@@ -115,7 +116,6 @@ class NoOp:
 
 
 _FLOOR_KEY = otel_context.create_key("floor")
-_BAGGAGE_KEY = graymw.runtime.current.BAGGAGE_KEY  # type: ignore[attr-defined]
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
@@ -158,7 +158,7 @@ class Floor:
                 version = "v1"
         entries = {"gray.checkout": version, "gray-rev": "9f3c2a11"}
         parent = found.get(b"traceparent")
-        context = {_FLOOR_KEY: version, _BAGGAGE_KEY: entries}
+        context = {_FLOOR_KEY: version, BAGGAGE_KEY: entries}
         if parent and len(parent) == 55:
             span = NonRecordingSpan(
                 SpanContext(int(parent[3:35], 16), int(parent[36:52], 16), True, TraceFlags(int(parent[53:], 16)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from graymw.bootstrap import engine_for, settings_or_off
 from graymw.clients import instrumenting
@@ -47,7 +47,7 @@ def install(app: AppT, *, settings: SettingsLike = None) -> AppT:
     if engine is None:
         return app
     try:
-        return wrap(app, engine)
+        return cast("AppT", wrap(app, engine))
     except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the application from starting
         _off(error)
         return app

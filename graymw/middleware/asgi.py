@@ -128,7 +128,7 @@ class GrayASGIMiddleware:
         admitted = admit(engine, snapshot, facts)
         scope[MARK] = admitted.gray
         if not admitted.unchanged:
-            kept = [pair for pair in headers if pair[0] != b"baggage"]
+            kept = [pair for pair in headers if pair[0] != b"baggage"] if "baggage" in fields else [*headers]
             if admitted.baggage is not None:
                 kept.append((b"baggage", admitted.baggage.encode("latin-1", "replace")))
             scope["headers"] = kept

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, SpanKind
 from graymw.core.carrying import signing, wire
 from graymw.core.context import GrayContext
 from graymw.runtime import counters, tracing
-from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, Carried, application_entries, merged
+from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, SPAN_KEY, Carried, application_entries, merged
 from graymw.runtime.engine import Engine, Snapshot
 from graymw.runtime.live_facts import LiveFacts
 from graymw.runtime.trace_parent import caller_span
@@ -87,12 +87,14 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
 
 
 def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:
+    known: GrayContext | None = None
     if gray_text and _is_trusted(engine, facts, gray_text):
         inherited = snapshot.inherit(gray_text)
+        known = inherited.gray
         if inherited.complete:
-            return inherited.gray
-        return snapshot.rules.decide(facts, inherited.gray)
-    return snapshot.rules.decide(facts)
+            return known
+    facts.identify(snapshot.headers.identity)
+    return snapshot.rules.decide(facts, known)
 
 
 def _is_trusted(engine: Engine, facts: LiveFacts, gray_text: str) -> bool:
@@ -137,7 +139,7 @@ def _contexts(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Con
         if tracing.is_inner_server_span(span):
             span.set_attributes(carried.gray.attributes)  # it was tagged by that other request when it started
     parent = caller_span(fields)
-    context = carried.context if parent is None else trace.set_span_in_context(parent, carried.context)
+    context = carried.context if parent is None else Context({**carried.context, SPAN_KEY: parent})
     return context, carried.context, None
 
 

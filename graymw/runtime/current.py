@@ -11,25 +11,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from graymw.core.carrying import wire
 from graymw.core.carrying.application_baggage import decode_application
-from graymw.core.context import RELEASE_PREFIX, REVISION_KEY, SIGNATURE_KEY, UNDECIDED, Decision, GrayContext
+from graymw.core.context import UNDECIDED, Decision, GrayContext
+from graymw.core.document import names
 
 if TYPE_CHECKING:
     from graymw.runtime.engine import Engine
 
 CARRIED_KEY: Final = otel_context.create_key("graymw")
 BAGGAGE_KEY: Final[str] = next(iter(otel_baggage.set_baggage("probe", "", Context())))
-"""Where OpenTelemetry keeps baggage in a context; its API sets one entry a call, we set all at once."""
+"""Where OpenTelemetry keeps baggage in a context, as ``dict``; its API sets one entry a call, we set all at once."""
 
-NO_BAGGAGE: Final[Mapping[str, object]] = MappingProxyType({})
+
+SPAN_KEY: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+"""Where OpenTelemetry keeps the current span in a context."""
 
 
 class Carried:
@@ -49,7 +52,7 @@ class Carried:
         entries: dict[str, object] = dict(gray.members)
         if application:
             entries.update(decode_application(application))
-        self.baggage: Mapping[str, object] = MappingProxyType(entries) if entries else NO_BAGGAGE
+        self.baggage: Mapping[str, object] = entries
         self.context: Context = Context({CARRIED_KEY: self, BAGGAGE_KEY: self.baggage})
         """OpenTelemetry context that holds this and nothing else."""
 
@@ -69,18 +72,13 @@ def set_default_engine(engine: Engine | None) -> None:
     _default_engine = engine
 
 
-def is_ours(key: str) -> bool:
-    """Whether a baggage key belongs to graymw."""
-    return key.startswith(RELEASE_PREFIX) or key in (REVISION_KEY, SIGNATURE_KEY)
-
-
 def carried_in(context: Context) -> Carried | None:
     """What an OpenTelemetry context carries; None where it carries nothing of ours."""
     carried = context.get(CARRIED_KEY)
     entries = context.get(BAGGAGE_KEY)
     if isinstance(carried, Carried):
         return carried
-    if not isinstance(entries, Mapping) or not any(map(is_ours, entries)):
+    if not isinstance(entries, Mapping) or not any(map(wire.is_ours, entries)):
         return None
     request = REQUEST.get()
     if request is not None and all(entries.get(key) == value for key, value in request.gray.members):
@@ -93,7 +91,7 @@ def _from_baggage(entries: Mapping[str, object]) -> Carried | None:
     engine = _default_engine
     if engine is None or not engine.guards_inbound:
         return None
-    gray_text = ",".join(f"{key}={value}" for key, value in entries.items() if is_ours(key))
+    gray_text = ",".join(f"{key}={value}" for key, value in entries.items() if wire.is_ours(key))
     return Carried(engine, engine.snapshot.inherit(gray_text).gray)
 
 
@@ -115,7 +113,7 @@ def merged(ambient: Context, carried: Carried, baggage: Mapping[str, object]) ->
 
 def application_entries(entries: Mapping[str, object]) -> dict[str, object]:
     """Baggage without our members."""
-    return {key: value for key, value in entries.items() if not is_ours(key)}
+    return {key: value for key, value in entries.items() if not wire.is_ours(key)}
 
 
 def attach(context: Context, carried: Carried) -> tuple[Token[Context], Token[Carried | None]]:
@@ -149,7 +147,7 @@ def override(engine: Engine, release: str, version: str) -> Iterator[GrayContext
     Raises:
         ValueError: ``release`` or ``version`` has characters that may not travel.
     """
-    if wire.read(f"{RELEASE_PREFIX}{release}={version}").faults:
+    if not names.is_release(release) or not names.is_version(version):
         raise ValueError(f"not a release and version: {release!r}, {version!r}; a version looks like v2 or 1.10")
     ambient = otel_context.get_current()
     before = carried_in(ambient)
@@ -158,7 +156,7 @@ def override(engine: Engine, release: str, version: str) -> Iterator[GrayContext
     carried = Carried(engine, gray, before.application if before else "")
     entries = ambient.get(BAGGAGE_KEY)
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
-    tokens = attach(merged(ambient, carried, MappingProxyType({**dict(gray.members), **application})), carried)
+    tokens = attach(merged(ambient, carried, {**dict(gray.members), **application}), carried)
     try:
         yield gray
     finally:

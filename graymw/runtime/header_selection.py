@@ -10,7 +10,6 @@ from typing import Final
 from graymw.core.reads import Reads
 from graymw.runtime import tracing
 from graymw.settings.schema import Settings
-from graymw.settings.values import FactSource
 
 CARRIERS: Final = ("baggage", "traceparent", "tracestate")
 FORWARDING: Final = ("forwarded", "x-forwarded-for")
@@ -23,25 +22,22 @@ class HeaderSelection:
     Attributes:
         by_bytes: Lower-case name as ASGI gives it, to text.
         by_environ: CGI variable as WSGI gives it (``HTTP_X_USER_ID``), to header name.
+        identity: ``(fact, header name)`` of the plain facts whose first source is a header.
         everything: Some rule reads the header map as a whole, so every header is picked.
     """
 
     by_bytes: Mapping[bytes, str]
     by_environ: tuple[tuple[str, str], ...]
+    identity: tuple[tuple[str, str], ...]
     everything: bool
 
 
 def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
     """Headers that rules with these ``reads`` need: their own, and those that identity comes from."""
     names = {*CARRIERS, *FORWARDING, *tracing.carrier_fields(), *reads.headers}
-    sources: list[FactSource] = []
-    if reads.user:
-        sources += settings.user
-    if reads.region:
-        sources += settings.region
-    if reads.device:
-        sources += settings.device
-    for source in sources:
+    by_fact = {"user": settings.user, "region": settings.region, "device": settings.device}
+    wanted = {fact: sources for fact, sources in by_fact.items() if fact in reads.facts}
+    for source in (source for sources in wanted.values() for source in sources):
         if source.kind == "header":
             names.add(source.name)
         elif source.kind == "cookie":
@@ -55,6 +51,9 @@ def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
     return HeaderSelection(
         by_bytes=MappingProxyType({name.encode("latin-1", "replace"): name for name in sorted(names)}),
         by_environ=tuple((environ_key(name), name) for name in sorted(names)),
+        identity=tuple(
+            (fact, sources[0].name) for fact, sources in wanted.items() if sources and sources[0].kind == "header"
+        ),
         everything=reads.all_headers,
     )
 

@@ -39,6 +39,17 @@ class LiveFacts(RequestFacts):
         setattr(self, name, value)
         return value
 
+    def identify(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Set plain facts whose first source, a header, is there; what most requests need costs them least.
+
+        Args:
+            headers: ``(fact, header name)``.
+        """
+        for fact, name in headers:
+            value = self.headers.get(name)
+            if value:
+                setattr(self, fact, value)
+
     def raw_method(self) -> str:
         """Request method as received."""
         raise AttributeError("raw_method")

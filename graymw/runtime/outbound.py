@@ -23,7 +23,7 @@ from graymw.core.context import SIGNATURE_KEY, UNDECIDED
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import counters, tracing
-from graymw.runtime.current import BAGGAGE_KEY, NO_BAGGAGE, Carried, application_entries, carried_in, default_engine
+from graymw.runtime.current import BAGGAGE_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
 from graymw.runtime.trace_parent import carrier_headers
 
@@ -242,12 +242,7 @@ def _baggage_value(engine: Engine, ambient: Context, carried: Carried | None, pr
         raw = known.application if known is not None else ""
     else:
         raw = carried.application
-    if not isinstance(entries, Mapping) or not entries:
-        application = ""
-    elif carried is not None and entries is carried.baggage:
-        application = raw
-    else:
-        application = encode_application(application_entries(entries), raw)
+    application = encode_application(entries, raw) if isinstance(entries, Mapping) and entries else ""
     if present:
         application = _with_present(present, application)
     if carried is None:
@@ -272,7 +267,7 @@ def _without_gray(ambient: Context) -> Context:
     """The ambient context with the application's baggage only: what may leave towards a foreign host."""
     entries = ambient.get(BAGGAGE_KEY)
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
-    return Context({**ambient, BAGGAGE_KEY: MappingProxyType(application) if application else NO_BAGGAGE})
+    return Context({**ambient, BAGGAGE_KEY: application})
 
 
 def _trace_headers(context: Context) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,8 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 from graymw.runtime import tracing
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
 
 
 def caller_span(fields: Mapping[str, str]) -> Span | None:
@@ -31,22 +33,35 @@ def caller_span(fields: Mapping[str, str]) -> Span | None:
     return span if span.get_span_context().is_valid else None
 
 
-def remote_parent(traceparent: str, tracestate: str | None = None) -> NonRecordingSpan | None:
+def remote_parent(traceparent: str, tracestate: str | None = None) -> CallerSpan | None:
     """Span of the caller; None for a header that is not a valid ``traceparent``."""
     found = _TRACEPARENT.fullmatch(traceparent.strip())
-    if found is None:
+    if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
         return None
-    version, trace_id, span_id, flags, rest = found.groups()
-    if version == "ff" or (version == "00" and rest):
+    if found[2] == _NO_TRACE or found[3] == _NO_SPAN:
         return None
-    context = SpanContext(
-        trace_id=int(trace_id, 16),
-        span_id=int(span_id, 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(flags, 16)),
-        trace_state=TraceState.from_header([tracestate]) if tracestate else None,
-    )
-    return NonRecordingSpan(context) if context.is_valid else None
+    return CallerSpan(found, tracestate)
+
+
+class CallerSpan(NonRecordingSpan):
+    """Span of another process. Its context is read from the header when somebody asks; most requests never do."""
+
+    def __init__(self, traceparent: re.Match[str], tracestate: str | None) -> None:
+        self._traceparent = traceparent
+        self._tracestate = tracestate
+
+    def __getattr__(self, name: str) -> SpanContext:
+        if name != "_context":  # what NonRecordingSpan keeps its context under
+            raise AttributeError(name)
+        _, trace_id, span_id, flags, _ = self._traceparent.groups()
+        self._context = SpanContext(
+            trace_id=int(trace_id, 16),
+            span_id=int(span_id, 16),
+            is_remote=True,
+            trace_flags=TraceFlags(int(flags, 16)),
+            trace_state=TraceState.from_header([self._tracestate]) if self._tracestate else None,
+        )
+        return self._context
 
 
 def carrier_headers(context: SpanContext) -> tuple[tuple[str, str], ...]:

@@ -35,6 +35,7 @@ _SERVER_SCOPES: Final = frozenset(
     f"opentelemetry.instrumentation.{name}" for name in ("asgi", "fastapi", "starlette", "wsgi", "flask", "django")
 )
 _SUPPRESS_HTTP_KEY: Final = "suppress_http_instrumentation"
+_NAMED_BY_ENVIRONMENT: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 _known_provider: TracerProvider | None = None
 _tracer: Tracer | None = None
 _callbacks: Final[list[Callable[[object], None]]] = []
@@ -68,7 +69,7 @@ def recording_tracer() -> Tracer | None:
     provider = getattr(trace, "_TRACER_PROVIDER", None)
     if provider is _known_provider and provider is not None:
         return _tracer
-    if provider is None and "OTEL_PYTHON_TRACER_PROVIDER" in os.environ:
+    if provider is None and _NAMED_BY_ENVIRONMENT:
         provider = trace.get_tracer_provider()
     if provider is None or isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider)):
         return None
