@@ -64,7 +64,7 @@ class Account:
             table.add_row(
                 f"[bold]{service.name}[/]", _version(service.version), service.server, service.url, str(service.pid)
             )
-        self._out.print(table)
+        self._print(table)
 
     def section(self, number: int, title: str) -> None:
         """A new part of the story."""
@@ -106,7 +106,11 @@ class Account:
             moved_count = sum(were.get(outcome.user.uid, versions) != versions for outcome in group)
             note = f"{moved_count} moved" if moved_count else ""
             self._row(table, "…", f"{len(group)} others", group, note)
-        self._out.print(table)
+        self._print(table)
+        failed = [answer for answer in of.answers if not answer.is_complete]
+        if failed:
+            told = escape(failed[0].error or "a hop is missing")
+            self._out.print(f"  {_mark(held=False)} {len(failed)} requests failed; the first: {told}")
         self._share(of)
 
     def _row(self, table: Table, user: str, says: str, group: Sequence[Outcome], note: str) -> None:
@@ -115,13 +119,15 @@ class Account:
         requests = sum(outcome.requests for outcome in group)
         table.add_row(user, f"[dim]{says}[/]", rule, *served, str(requests), f"[yellow]{note}[/]" if note else "")
 
+    def _print(self, table: Table) -> None:
+        self._out.print(Padding(table, (0, 0, 0, 2), expand=False))
+
     def _share(self, of: Round) -> None:
         share = of.share
         self._out.print(
-            f"  {_mark(share.is_within)} split asked for [bold]{share.asked:.1%}[/], "
-            f"reached [bold]{share.reached:.1%}[/]"
-            f"  [dim]{share.gray} of the {share.users} users that rule {SPLIT_RULE} decides;"
-            f" chance alone: ± {share.tolerance:.1%} (4 σ)[/]"
+            f"  {_mark(held=share.is_within)} split asked [bold]{share.asked:.1%}[/], "
+            f"reached [bold]{share.reached:.1%}[/]  [dim]{share.gray} of {share.users} users under rule {SPLIT_RULE};"
+            f" chance allows ± {share.tolerance:.1%}[/]"
         )
 
     def edit(self, before: str, after: str) -> None:
@@ -135,27 +141,28 @@ class Account:
 
     def check(self, check: Check) -> None:
         """One thing that had to hold."""
-        self._out.print(f"  {_mark(check.held)} {escape(check.name)}  [dim]{escape(check.detail)}[/]")
+        self._out.print(f"  {_mark(held=check.held)} {escape(check.name)}  [dim]{escape(check.detail)}[/]")
 
     def trace(self, report: Report) -> None:
         """One trace as a tree."""
         if not report.trace:
             self._out.print("  [red]No spans arrived.[/]")
             return
-        trace_id = report.trace[0].trace_id
-        answer = next(answer for answer in report.before.answers if answer.trace_id == trace_id)
-        self._out.print(f"  user {answer.user.uid}, trace {trace_id}, {len(report.trace)} spans")
-        line = Text("  on every span of the services: ")
-        line.append_text(trace_view.attributes(trace_view.common_attributes(report.trace)))
-        self._out.print(line)
-        self._out.print()
-        for text in trace_view.tree(report.trace, answer.versions):
-            self._out.print(text)
+        shown = trace_view.without_idle_internal(report.trace)
+        hidden = len(report.trace) - len(shown)
+        self._out.print(
+            f"  user {report.shown.user.uid}, trace {report.shown.trace_id}, {len(report.trace)} spans"
+            + (f" [dim]({hidden} idle internal ones left out)[/]" if hidden else "")
+        )
+        for text in trace_view.tree(shown, report.shown.versions):
+            self._out.print(text, no_wrap=True, overflow="ellipsis")
 
     def verdict(self, report: Report) -> None:
         """All checks, and where the traces can be found."""
+        table = Table.grid(padding=(0, 2, 0, 0))
         for check in report.checks:
-            self.check(check)
+            table.add_row(f"{_mark(held=check.held)} {escape(check.name)}", f"[dim]{escape(check.detail)}[/]")
+        self._print(table)
         if report.search is not None:
             self._out.print("\n  In Jaeger, if its query service listens on the usual port:")
             for address in (report.search.page, report.search.trace, report.search.query):
@@ -190,17 +197,17 @@ class Account:
 
     def failed(self, error: ServiceFailedError) -> None:
         """A service that did not run, with what it said last."""
-        self._out.print(f"  {_mark(False)} {escape(str(error))}; its log ends with:\n")
+        self._out.print(f"  {_mark(held=False)} {escape(str(error))}; its log ends with:\n")
         for line in error.log_tail or ["(nothing)"]:
             self._out.print(f"    {line}", style="dim", soft_wrap=True, markup=False)
         self._out.print()
 
 
 def _table() -> Table:
-    return Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=True, show_edge=False)
+    return Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
 
 
-def _mark(held: bool) -> str:
+def _mark(*, held: bool) -> str:
     return "[green]✓[/]" if held else "[bold red]✗[/]"
 
 

@@ -43,7 +43,7 @@ def _answered(rounds: Iterable[Round]) -> Check:
     failed = [answer for answer in answers if not answer.is_complete]
     reason = f"; the first that failed: {failed[0].error or 'a hop is missing'}" if failed else ""
     return Check(
-        "every request was answered by every hop",
+        "every hop of every request answered",
         bool(answers) and not failed,
         f"{len(answers) - len(failed)} of {len(answers)}{reason}",
     )
@@ -53,9 +53,9 @@ def _agreed(rounds: Iterable[Round]) -> Check:
     found = [outcome for of in rounds for outcome in of.outcomes]
     apart = [outcome for outcome in found if not outcome.is_agreed]
     return Check(
-        "all hops of a request served the same version",
+        "all hops of a request served one version",
         bool(found) and not apart,
-        _named(apart) if apart else f"for all {len(found)} users of both rounds",
+        _named(apart) if apart else f"for all {_users(found)} users, in both rounds",
     )
 
 
@@ -63,9 +63,9 @@ def _as_predicted(rounds: Iterable[Round]) -> Check:
     found = [(outcome, of.expected.get(outcome.user.uid)) for of in rounds for outcome in of.outcomes]
     wrong = [outcome for outcome, expected in found if (outcome.version, outcome.rule) != expected]
     return Check(
-        "rule and version are those that graymw.load_rules(…).decide(…) gives",
+        "rule and version are as RuleSet.decide says",
         bool(found) and not wrong,
-        _named(wrong) if wrong else f"for all {len(found)} users of both rounds",
+        _named(wrong) if wrong else f"for all {_users(outcome for outcome, _ in found)} users, in both rounds",
     )
 
 
@@ -73,7 +73,7 @@ def _split(share: Share) -> Check:
     return Check(
         f"a split of {share.asked:.0%} reaches {share.asked:.0%}",
         share.is_within,
-        f"{share.reached:.1%} of {share.users} users; ± {share.tolerance:.1%} would be chance (4 σ)",
+        f"{share.reached:.1%} of {share.users} users; chance allows ± {share.tolerance:.1%} (4 σ)",
     )
 
 
@@ -85,17 +85,17 @@ def refused(refusal: Refusal, last_good: str) -> Check:
     elif not is_kept:
         detail = f"requests were decided by {', '.join(sorted(refusal.revisions)) or 'no revision'}"
     else:
-        detail = f"revision {last_good}"
-    return Check("a broken document is refused, the last good one stays", refusal.is_logged and is_kept, detail)
+        detail = f"the last good one stays: revision {last_good}"
+    return Check("a broken document is refused", refusal.is_logged and is_kept, detail)
 
 
 def changed(change: Change) -> Check:
     """The new document was followed."""
     took = change.milliseconds
     return Check(
-        "a new document takes effect while everything runs",
+        "a new document takes effect at once",
         took is not None,
-        "no request followed it" if took is None else f"revision {change.revision}, {took:.0f} ms after it was written",
+        "no request followed it" if took is None else f"revision {change.revision}, {took:.0f} ms after it was saved",
     )
 
 
@@ -111,7 +111,7 @@ def _same_processes(report: Report) -> Check:
 
 def _nobody_left(report: Report) -> Check:
     return Check(
-        "raising the share moved nobody off the gray version",
+        "raising the share moved nobody off v2",
         bool(report.joined) and not report.left,
         f"{len(report.before.gray_users)} stayed, {len(report.joined)} joined, {len(report.left)} left",
     )
@@ -121,10 +121,14 @@ def _traced(rounds: Iterable[Round]) -> Check:
     found = [outcome for of in rounds for outcome in of.outcomes]
     wrong = [outcome for outcome in found if not outcome.is_traced]
     return Check(
-        "one server span for each hop, and the decision on every span",
+        "every span tells the decision",
         bool(found) and not wrong and all(of.is_exported for of in rounds),
-        f"not for {_named(wrong)}" if wrong else "in every trace that was exported",
+        f"not for {_named(wrong)}" if wrong else "and each hop has exactly one server span",
     )
+
+
+def _users(found: Iterable[Outcome]) -> int:
+    return len({outcome.user.uid for outcome in found})
 
 
 def _named(outcomes: list[Outcome]) -> str:

@@ -97,7 +97,7 @@ def _agrees(answer: Answer) -> bool:
 
 
 def _is_traced(answer: Answer, trace: Sequence[ExportedSpan]) -> bool:
-    """Exactly one server span for each hop; every span carries the version that served, and says it was honoured."""
+    """Whether each hop has exactly one server span, every span carries the version that served, and it was honoured."""
     served = server_spans(trace)
     version = answer.versions.get(GOVERNED[0])
     own = [span for span in trace if span.service in CHAIN]

@@ -76,13 +76,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it."""
+    """All of it.
+
+    Attributes:
+        shown: One request, and ``trace`` its spans.
+    """
 
     services: Sequence[Service]
     before: Round
     refusal: Refusal
     change: Change
     after: Round
+    shown: Answer
     trace: Sequence[ExportedSpan]
     checks: Sequence[Check] = field(default=())
     forwarder: Forwarder | None = None

@@ -96,6 +96,9 @@ def _bring_up(
         processes.wait_ready(on_ready)
     account.started(services)
     client = stack.enter_context(Client(services[-1].url))
+    first = client.ask(people.User("1"))
+    if not first.is_complete:
+        raise ServiceFailedError(services[-1], f"answers, but not for the whole chain: {first.error or first.versions}")
     return _Stage(account, rules, store, forwarder, receiver, processes, services, client)
 
 
@@ -123,10 +126,10 @@ def _judged(stage: _Stage, told: Told, begin: int) -> Report:
             service=CHAIN[0],
             start=begin,
             end=time.time_ns(),
-            trace_id=told.trace[0].trace_id if told.trace else "",
+            trace_id=told.shown.trace_id,
         )
     report = Report(
-        stage.services, told.before, told.refusal, told.change, told.after, told.trace,
+        stage.services, told.before, told.refusal, told.change, told.after, told.shown, told.trace,
         forwarder=stage.forwarder, search=search,
     )  # fmt: skip
     return replace(report, checks=verdict(report))

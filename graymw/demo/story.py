@@ -28,12 +28,17 @@ _PROTOBUF: Final = {"content-type": "application/x-protobuf"}
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The facts of the story; what to make of them is the verdict's business."""
+    """The facts of the story; what to make of them is the verdict's business.
+
+    Attributes:
+        shown: One more request, sent alone, and ``trace`` its spans.
+    """
 
     before: Round
     refusal: Refusal
     change: Change
     after: Round
+    shown: Answer
     trace: Sequence[ExportedSpan]
 
 
@@ -69,7 +74,9 @@ class Story:
         self.account.section(3, "The canary is at 50%")
         after = self._round(SHARE_AFTER)
         self.account.round(after, before)
-        return Told(before, refusal, change, after, self._shown_trace(before))
+        shown = self.client.ask(next(user for user in self.users if user.uid == _SHOWN_USER))
+        self._await_spans([shown])
+        return Told(before, refusal, change, after, shown, self.store.trace(shown.trace_id))
 
     def _round(self, share: int) -> Round:
         began = time.monotonic()
@@ -129,10 +136,6 @@ class Story:
         took = (probes[-1].start - written) / 1e6 if _wait(follows) else None
         self._await_spans(probes)
         return Change(rules.revision(self.rules), took)
-
-    def _shown_trace(self, of: Round) -> Sequence[ExportedSpan]:
-        chosen = next((answer for answer in of.answers if answer.user.uid == _SHOWN_USER), None)
-        return () if chosen is None else self.store.trace(chosen.trace_id)
 
 
 def _wait(condition: Callable[[], bool]) -> bool:

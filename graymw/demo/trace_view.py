@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +59,18 @@ def _below(parent: str, stem: str, children: Mapping[str, Sequence[ExportedSpan]
         yield from _below(span.span_id, below, children, seen)
 
 
-def common_attributes(trace: Sequence[ExportedSpan]) -> dict[str, Value]:
+def without_idle_internal(trace: Sequence[ExportedSpan]) -> list[ExportedSpan]:
+    """Spans without those internal ones of a framework that led to no call and say nothing of their own."""
+    parents = {span.parent_id for span in trace}
+    common = common_attributes(trace)
+    return [
+        span
+        for span in trace
+        if span.kind != "internal" or span.span_id in parents or span.gray.items() - common.items()
+    ]
+
+
+def common_attributes(trace: Iterable[ExportedSpan]) -> dict[str, Value]:
     """Gray attributes that all spans with any share."""
     tagged = [span.gray for span in trace if span.gray]
     if not tagged:
@@ -68,7 +79,7 @@ def common_attributes(trace: Sequence[ExportedSpan]) -> dict[str, Value]:
 
 
 def tree(trace: Sequence[ExportedSpan], versions: Mapping[str, str]) -> Iterator[Text]:
-    """Lines of the tree.
+    """Lines of the tree; what spans share is told once, above it.
 
     Args:
         trace: Its spans.
@@ -76,13 +87,21 @@ def tree(trace: Sequence[ExportedSpan], versions: Mapping[str, str]) -> Iterator
     """
     if not trace:
         return
+    common = common_attributes(trace)
+    of_servers = common_attributes(span for span in trace if span.kind == "server")
+    yield from _packed("  on every span    ", common)
+    yield from _packed("  on server spans  ", _less(of_servers, common))
+    yield Text()
     start = min(span.start for span in trace)
     length = max(max(span.end for span in trace) - start, 1)
-    common = common_attributes(trace)
     for row in rows(trace):
         yield _head(row, versions, start, length)
-        own = {key: value for key, value in row.span.gray.items() if key not in common}
-        yield from _packed(f"  {row.stem}", own)
+        told = common | of_servers if row.span.kind == "server" else common
+        yield from _packed(f"  {row.stem}", _less(row.span.gray, told))
+
+
+def _less(values: Mapping[str, Value], told: Mapping[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in values.items() if key not in told}
 
 
 def _packed(stem: str, values: Mapping[str, Value]) -> Iterator[Text]:

@@ -72,7 +72,9 @@ class Forwarder:
         self.failures = 0
         self.last_failure = ""
         trusted = ssl.create_default_context(cafile=endpoint.certificate) if endpoint.certificate else True
-        self._client = httpx.Client(verify=trusted, timeout=_TIMEOUT_SECONDS)
+        self._client = httpx.Client(
+            verify=trusted, timeout=_TIMEOUT_SECONDS, trust_env=not _is_on_this_machine(endpoint.url)
+        )
         self._waiting: queue.SimpleQueue[tuple[bytes, Mapping[str, str]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="graymw-demo-forward", daemon=True)
         self._settled = threading.Condition()
@@ -120,6 +122,20 @@ class Forwarder:
         return ""
 
 
+def _is_on_this_machine(url: str) -> bool:
+    """Whether a proxy of the environment could not reach it anyway."""
+    host = _host(url)
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _host(url: str) -> str:
+    """Host of a URL; empty where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class JaegerSearch:
     """How to find the demo's gray traces in a Jaeger on the host of the endpoint.
@@ -135,10 +151,12 @@ class JaegerSearch:
     trace: str
 
 
-def jaeger_search(endpoint: Endpoint, *, service: str, start: int, end: int, trace_id: str) -> JaegerSearch:
-    """Search for ``gray.version=v2`` between two times in nanoseconds since the Unix epoch."""
-    parts = urlsplit(endpoint.url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+def jaeger_search(endpoint: Endpoint, *, service: str, start: int, end: int, trace_id: str) -> JaegerSearch | None:
+    """Search for ``gray.version=v2`` between two times in nanoseconds since the Unix epoch; None without a host."""
+    host = _host(endpoint.url)
+    if not host:
+        return None
+    host = f"[{host}]" if ":" in host else host
     base = f"http://{host}:{_JAEGER_QUERY_PORT}"
     tags = quote(json.dumps({"gray.version": "v2"}, separators=(",", ":")), safe="")
     return JaegerSearch(

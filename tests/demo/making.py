@@ -75,5 +75,6 @@ def good_report() -> Report:
         refusal=Refusal(["line 26: [releases.checkout]: too much; write less"], True, frozenset({"rev-1"})),
         change=Change("rev-2", 42.0),
         after=round_of("rev-2", "ab", "c", Share(0.5, 300, 151)),
+        shown=answer("a", "v2", "rev-1-a"),
         trace=trace,
     )

@@ -81,6 +81,7 @@ def test_the_verdict_counts_what_did_not_hold() -> None:
 def test_the_search_is_named_on_one_line_each() -> None:
     endpoint = Endpoint("http://jaeger:4318/v1/traces")
     search = jaeger_search(endpoint, service="edge", start=1, end=2, trace_id="abc")
+    assert search is not None
     report = judged(dataclasses.replace(good_report(), forwarder=Forwarder(endpoint), search=search))
     lines = [line.strip() for line in told(report, Page()).splitlines()]
     assert {search.page, search.query, search.trace} <= set(lines)

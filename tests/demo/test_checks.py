@@ -39,7 +39,7 @@ def test_everything_holds_when_all_is_well() -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Report], Report], str]] = {
-    "every request was answered": (
+    "every hop of every request": (
         lambda report: in_round(
             report, answers=[*report.after.answers, dataclasses.replace(report.after.answers[0], hops=(), error="503")]
         ),
@@ -76,7 +76,7 @@ FAULTS: dict[str, tuple[Callable[[Report], Report], str]] = {
         lambda report: with_outcome(report, "a", served=outcome("a", "v1").served),
         "1 left",
     ),
-    "one server span": (lambda report: with_outcome(report, "a", is_traced=False), "user a (v2)"),
+    "every span": (lambda report: with_outcome(report, "a", is_traced=False), "user a (v2)"),
 }
 
 
@@ -97,14 +97,14 @@ def test_a_refusal_that_nobody_logged_does_not_count() -> None:
 
 def test_spans_that_did_not_come_in_time_are_a_fault() -> None:
     (check,) = failing(in_round(good_report(), is_exported=False))
-    assert check.name.startswith("one server span")
+    assert check.name.startswith("every span")
 
 
 def test_many_faults_are_told_in_one_line() -> None:
     report = good_report()
     many: list[Outcome] = [dataclasses.replace(outcome(str(uid), "v2"), is_agreed=False) for uid in range(50)]
     found = {check.name: check for check in verdict(in_round(report, outcomes=many))}
-    detail = found["all hops of a request served the same version"].detail
+    detail = found["all hops of a request served one version"].detail
     assert detail.endswith("and 45 more")
     assert "\n" not in detail
 

@@ -53,15 +53,40 @@ def test_every_line_is_within_the_width_and_own_attributes_are_all_shown() -> No
     text = "\n".join(lines)
     assert "orders v2" in text
     assert all(f"{key}={str(value).lower() if value is True else value}" in text for key, value in own.items())
-    assert "gray.version=v2" not in text
+    assert text.count("gray.version=v2") == text.count("gray.release=checkout") == 1
 
 
 def test_bars_lie_where_the_spans_lay() -> None:
     spans = [span(span_id="a", start=0), span(span_id="b", start=1_000_000)]
-    first, second = (line.plain for line in trace_view.tree(spans, {}))
+    _, first, second = (line.plain for line in trace_view.tree(spans, {}))
     assert first.index("━") < second.index("━")
     assert first.rindex("━") < second.rindex("━")
 
 
 def test_no_spans_no_lines() -> None:
     assert list(trace_view.tree([], {})) == []
+
+
+def test_what_all_server_spans_share_is_told_once_above_them() -> None:
+    attributes = {**GRAY, "gray.revision": "9f3c2a11"}
+    spans = [
+        span(span_id="a", attributes={**attributes, "gray.reason": "match"}),
+        span(span_id="b", parent_id="a", kind="client", attributes=GRAY),
+        span(span_id="c", parent_id="b", attributes={**attributes, "gray.reason": "inherited"}),
+    ]
+    lines = [line.plain.split() for line in trace_view.tree(spans, {})]
+    assert lines[0] == ["on", "every", "span", "gray.release=checkout", "gray.version=v2"]
+    assert lines[1] == ["on", "server", "spans", "gray.revision=9f3c2a11"]
+    assert [words for words in lines if "gray.reason=inherited" in words] == [["gray.reason=inherited"]]
+
+
+def test_internal_spans_without_calls_below_them_are_left_out() -> None:
+    spans = [
+        span(span_id="a", attributes=GRAY),
+        span(span_id="idle", parent_id="a", kind="internal", attributes=GRAY),
+        span(span_id="telling", parent_id="a", kind="internal", attributes={**GRAY, "gray.fallback": True}),
+        span(span_id="calling", parent_id="a", kind="internal", attributes=GRAY),
+        span(span_id="call", parent_id="calling", kind="client", attributes=GRAY),
+    ]
+    left = [entry.span_id for entry in trace_view.without_idle_internal(spans)]
+    assert left == ["a", "telling", "calling", "call"]

@@ -58,6 +58,14 @@ def test_requests_are_sent_on() -> None:
     assert theirs.trace((b"a" * 16).hex())
 
 
+def test_an_endpoint_on_this_machine_is_not_asked_for_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with Receiver(SpanStore()) as upstream, Forwarder(Endpoint(f"{upstream.url}/v1/traces")) as forwarder:
+        forwarder(request_with(b"a" * 16), PROTOBUF)
+        forwarder.settle()
+        assert (forwarder.sent, forwarder.last_failure) == (1, "")
+
+
 def test_an_endpoint_that_refuses_is_counted_and_named() -> None:
     with Receiver(SpanStore()) as upstream, Forwarder(Endpoint(f"{upstream.url}/elsewhere")) as forwarder:
         forwarder(request_with(b"a" * 16), PROTOBUF)
@@ -85,6 +93,7 @@ def test_the_search_names_the_demos_own_gray_traces() -> None:
     search = jaeger_search(
         Endpoint("https://[fd00::1]:4318/v1/traces"), service="edge", start=start, end=start + 10**9, trace_id="abc"
     )
+    assert search is not None
     page, query = urlsplit(search.page), urlsplit(search.query)
     assert page.netloc == query.netloc == "[fd00::1]:16686"
     shown = parse_qs(page.query)
@@ -96,3 +105,7 @@ def test_the_search_names_the_demos_own_gray_traces() -> None:
     assert asked["query.startTimeMin"] == ["2026-11-18T11:06:40Z"]
     assert asked["query.startTimeMax"] == ["2026-11-18T11:06:42Z"]
     assert urlsplit(search.trace).path == "/trace/abc"
+
+
+def test_an_endpoint_without_a_host_has_no_search() -> None:
+    assert jaeger_search(Endpoint("http://[::1"), service="edge", start=1, end=2, trace_id="abc") is None
