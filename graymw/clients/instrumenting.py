@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from graymw.clients.containment import contained
+from graymw.clients.containment import not_covered
 from graymw.clients.import_hook import ImportHook
 
 ADAPTERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -59,4 +59,4 @@ def _install(library: str) -> None:
     try:
         importlib.import_module(ADAPTERS[library]).install()
     except Exception as error:  # noqa: BLE001 - a version of the library that we do not know must still be usable
-        contained(library, error)
+        not_covered(library, error)

@@ -75,6 +75,23 @@ def is_traced(function: Any) -> bool:
     return any(_module_of(layer).startswith("opentelemetry.instrumentation.") for layer in layers(function))
 
 
+class TracedWatch:
+    """``is_traced`` of an attribute that is asked about at every call, answered anew only after it was replaced."""
+
+    __slots__ = ("_known", "_traced")
+
+    def __init__(self) -> None:
+        self._known: Any = None
+        self._traced = False
+
+    def __call__(self, function: Any) -> bool:
+        """Whether an OpenTelemetry instrumentation wraps ``function`` now."""
+        if function is not self._known:
+            self._traced = is_traced(function)
+            self._known = function
+        return self._traced
+
+
 def _module_of(layer: Any) -> str:
     wrapper = getattr(layer, "_self_wrapper", layer)
     return str(getattr(getattr(wrapper, "func", wrapper), "__module__", ""))

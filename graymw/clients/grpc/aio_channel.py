@@ -1,0 +1,223 @@
+"""asyncio channels. Interceptors, an OpenTelemetry instrumentation's included, run beneath, in a task of each call.
+
+That task copies the context at the moment of the call, so what is attached then is what they inject. A call to a
+service goes over the channel of one of its instances, chosen when the call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Protocol, Self
+
+import grpc
+from grpc import aio
+
+from graymw.clients.containment import contained
+from graymw.clients.grpc.channel import Arguments, replaced, taken
+from graymw.clients.grpc.planning import (
+    PLANNED,
+    InstanceChannels,
+    begin,
+    carrying,
+    instance_for,
+    instance_options,
+)
+from graymw.clients.grpc.targets import parse_target
+from graymw.core.instances import Instance
+from graymw.runtime.outbound import Outgoing
+
+_INTERCEPTORS = (
+    "_unary_unary_interceptors",
+    "_unary_stream_interceptors",
+    "_stream_unary_interceptors",
+    "_stream_stream_interceptors",
+)
+
+
+class ConnectAio(Protocol):
+    """Makes grpc's own channel."""
+
+    def __call__(self, target: str, options: Iterable[tuple[str, Any]], *, tls: bool) -> aio.Channel:
+        """Channel to a target; with TLS even where the application asked for none."""
+
+
+class GrayAioChannel(aio.Channel):
+    """A channel whose calls carry and are routed.
+
+    Args:
+        target: As given to ``grpc.aio.insecure_channel``; the name of a service goes to its instances.
+        options: As given there.
+        connect: Makes the channels underneath.
+        secure: Whether the application asked for TLS.
+    """
+
+    def __init__(
+        self, target: str, options: Iterable[tuple[str, Any]] | None, connect: ConnectAio, *, secure: bool = False
+    ) -> None:
+        given = tuple(options or ())
+        self.target = parse_target(target)
+        self._addressed = connect(target, given, tls=secure)
+        interceptors = [each for name in _INTERCEPTORS for each in getattr(self._addressed, name, ())]
+        self.intercepted = bool(interceptors)
+        self.traced = any(type(each).__module__.startswith("opentelemetry.instrumentation.") for each in interceptors)
+
+        def connect_to(instance: Instance) -> aio.Channel:
+            tls = secure or instance.tls
+            return connect(instance.authority, instance_options(given, self.target, secure=tls), tls=tls)
+
+        self.instances = InstanceChannels(connect_to)
+        self._watched: aio.Channel | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_addressed":
+            raise AttributeError(name)
+        return getattr(self._addressed, name)
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _UnaryUnary(self, "unary_unary", method, (args, kwargs), self._addressed)
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _UnaryStream(self, "unary_stream", method, (args, kwargs), self._addressed)
+
+    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _StreamUnary(self, "stream_unary", method, (args, kwargs), self._addressed)
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _StreamStream(self, "stream_stream", method, (args, kwargs), self._addressed)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Connectivity: of an instance where the target is a service, else of the target."""
+        return self._watch().get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Wait until ``get_state`` says something else."""
+        await self._watch().wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Wait until a call could be sent."""
+        await self._watch().channel_ready()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close this channel and those to instances."""
+        self._watched = self._addressed
+        for channel in self.instances.drain():
+            await channel.close(grace)
+        await self._addressed.close(grace)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def _watch(self) -> aio.Channel:
+        if self._watched is None:
+            instance = instance_for(self.target)
+            self._watched = self._addressed if instance is None else self.instances.channel(instance)
+        return self._watched
+
+
+class _MultiCallable:
+    """Calls of one method. What they take is what grpc's own multi-callables take.
+
+    Args:
+        kind: Which method of a channel makes the multi-callable.
+        arguments: What else that method was given.
+    """
+
+    def __init__(
+        self, channel: GrayAioChannel, kind: str, method: str, arguments: Arguments, addressed: aio.Channel
+    ) -> None:
+        self._channel = channel
+        self._kind = kind
+        self._method = method
+        self._make = partial(_made, kind, method, arguments)
+        self._addressed = self._make(addressed)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        channel = self._channel
+        arguments, metadata = taken((args, kwargs))
+        outgoing = begin(channel.target, self._method, metadata, traced=channel.traced)
+        if outgoing is None:
+            return self._addressed(*arguments[0], **arguments[1])
+        send, (args, kwargs) = self._planned(arguments, metadata, outgoing)
+        reset = PLANNED.set((channel.target.authority, outgoing))
+        token = outgoing.attach() if channel.intercepted else None
+        try:
+            call = send(*args, **kwargs)
+        except BaseException as error:
+            outgoing.finish(error=error)
+            raise
+        finally:
+            if token is not None:
+                outgoing.detach(token)
+            PLANNED.reset(reset)
+        finish_with(call, outgoing)
+        return call
+
+    def _planned(self, arguments: Arguments, metadata: Any, outgoing: Outgoing) -> tuple[Any, Arguments]:
+        """The one place where an instance is chosen."""
+        send = self._addressed
+        try:
+            if outgoing.instance is not None:
+                instances = self._channel.instances
+                send = instances.callable(outgoing.instance, self._kind, self._method, self._make)
+            arguments = replaced(arguments, aio.Metadata(*carrying(metadata, outgoing)))
+        except Exception as error:  # noqa: BLE001 - the call must go out
+            contained("grpc.aio", error)
+        return send, arguments
+
+
+def _made(kind: str, method: str, arguments: Arguments, channel: aio.Channel) -> Any:
+    args, kwargs = arguments
+    return getattr(channel, kind)(method, *args, **kwargs)
+
+
+def finish_with(call: Any, outgoing: Outgoing) -> None:
+    """Finish a plan when its call is over."""
+    try:
+        call.add_done_callback(partial(_finish, outgoing))
+    except Exception as error:  # noqa: BLE001 - the call must go on
+        contained("grpc.aio", error)
+        outgoing.finish()
+
+
+def _finish(outgoing: Outgoing, call: Any) -> None:
+    code = _code(call)
+    failed = code not in (None, grpc.StatusCode.OK)
+    outgoing.finish(error=grpc.RpcError(str(code)) if failed else None)
+
+
+def _code(call: Any) -> Any:
+    """Status of a call that is over: its coroutine has nothing left to wait for."""
+    asking = call.code()
+    try:
+        asking.send(None)
+    except StopIteration as answer:
+        return answer.value
+    except Exception:  # noqa: BLE001 - the status is for the span alone
+        return None
+    finally:
+        asking.close()
+    return None
+
+
+class _UnaryUnary(_MultiCallable, aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]
+    pass
+
+
+class _UnaryStream(_MultiCallable, aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]
+    pass
+
+
+class _StreamUnary(_MultiCallable, aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]
+    pass
+
+
+class _StreamStream(_MultiCallable, aio.StreamStreamMultiCallable):  # type: ignore[type-arg]
+    pass

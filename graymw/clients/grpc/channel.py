@@ -1,0 +1,244 @@
+"""Blocking channels. Interceptors, an OpenTelemetry instrumentation's included, are always above: what leaves, we see.
+
+A call to a service goes over the channel of one of its instances, chosen when the call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from threading import Lock
+from typing import Any, Final, Protocol, Self, TypeAlias
+
+import grpc
+
+from graymw.clients.containment import contained
+from graymw.clients.grpc.planning import (
+    InstanceChannels,
+    begin,
+    carrying,
+    instance_for,
+    instance_options,
+    planned_for,
+)
+from graymw.clients.grpc.targets import parse_target
+from graymw.core.instances import Instance
+from graymw.runtime.outbound import Outgoing
+
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+_METADATA: Final = 2
+"""Place of the metadata among the positional arguments of a call."""
+
+
+class Connect(Protocol):
+    """Makes grpc's own channel."""
+
+    def __call__(self, target: str, options: Iterable[tuple[str, Any]], *, tls: bool) -> grpc.Channel:
+        """Channel to a target; with TLS even where the application asked for none."""
+
+
+class GrayChannel(grpc.Channel):
+    """A channel whose calls carry and are routed.
+
+    Args:
+        target: As given to ``grpc.insecure_channel``; the name of a service goes to its instances.
+        options: As given there.
+        connect: Makes the channels underneath.
+        secure: Whether the application asked for TLS.
+    """
+
+    def __init__(
+        self, target: str, options: Iterable[tuple[str, Any]] | None, connect: Connect, *, secure: bool = False
+    ) -> None:
+        given = tuple(options or ())
+        self.target = parse_target(target)
+        self._addressed = connect(target, given, tls=secure)
+
+        def connect_to(instance: Instance) -> grpc.Channel:
+            tls = secure or instance.tls
+            return connect(instance.authority, instance_options(given, self.target, secure=tls), tls=tls)
+
+        self.instances = InstanceChannels(connect_to)
+        self._watched: dict[Any, grpc.Channel] = {}
+        self._lock = Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_addressed":
+            raise AttributeError(name)
+        return getattr(self._addressed, name)
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _UnaryUnary(self, "unary_unary", method, (args, kwargs), self._addressed)
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _UnaryStream(self, "unary_stream", method, (args, kwargs), self._addressed)
+
+    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _StreamUnary(self, "stream_unary", method, (args, kwargs), self._addressed)
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Multi-callable of one method."""
+        return _StreamStream(self, "stream_stream", method, (args, kwargs), self._addressed)
+
+    def subscribe(
+        self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = False
+    ) -> None:
+        """Watch the connectivity: of an instance where the target is a service, else of the target."""
+        instance = instance_for(self.target)
+        watched = self._addressed if instance is None else self.instances.channel(instance)
+        with self._lock:
+            self._watched[callback] = watched
+        watched.subscribe(callback, bool(try_to_connect))
+
+    def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
+        """Watch no longer."""
+        with self._lock:
+            watched = self._watched.pop(callback, self._addressed)
+        watched.unsubscribe(callback)
+
+    def close(self) -> None:
+        """Close this channel and those to instances."""
+        for channel in self.instances.drain():
+            channel.close()
+        self._addressed.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class _MultiCallable:
+    """Calls of one method. What they take is what grpc's own multi-callables take, metadata in the third place.
+
+    Args:
+        kind: Which method of a channel makes the multi-callable.
+        args: What else that method was given.
+    """
+
+    def __init__(self, channel: GrayChannel, kind: str, method: str, args: Arguments, addressed: grpc.Channel) -> None:
+        self._channel = channel
+        self._kind = kind
+        self._method = method
+        self._make = partial(_made, kind, method, args)
+        self._addressed = self._make(addressed)
+
+    def _wait(self, entry: str, arguments: Arguments) -> Any:
+        """A call that returns when it is over."""
+        send, (args, kwargs), outgoing = self._planned(arguments)
+        if outgoing is None:
+            return getattr(send, entry)(*args, **kwargs)
+        try:
+            result = getattr(send, entry)(*args, **kwargs)
+        except BaseException as error:
+            outgoing.finish(error=error)
+            raise
+        outgoing.finish()
+        return result
+
+    def _start(self, entry: str, arguments: Arguments) -> Any:
+        """A call that goes on after this returns."""
+        send, (args, kwargs), outgoing = self._planned(arguments)
+        if outgoing is None:
+            return getattr(send, entry)(*args, **kwargs)
+        try:
+            call = getattr(send, entry)(*args, **kwargs)
+        except BaseException as error:
+            outgoing.finish(error=error)
+            raise
+        finish_with(call, outgoing)
+        return call
+
+    def _planned(self, arguments: Arguments) -> tuple[Any, Arguments, Outgoing | None]:
+        """The one place where an instance is chosen. The plan is None where there is none or a layer above made it."""
+        channel = self._channel
+        above = planned_for(channel.target)
+        arguments, metadata = taken(arguments)
+        outgoing = above or begin(channel.target, self._method, metadata)
+        if outgoing is None:
+            return self._addressed, arguments, None
+        send = self._addressed
+        try:
+            if outgoing.instance is not None:
+                send = channel.instances.callable(outgoing.instance, self._kind, self._method, self._make)
+            if above is None:
+                arguments = replaced(arguments, carrying(metadata, outgoing))
+        except Exception as error:  # noqa: BLE001 - the call must go out
+            contained("grpc", error)
+        return send, arguments, None if above else outgoing
+
+
+def taken(arguments: Arguments) -> tuple[Arguments, Any]:
+    """Arguments of a call and the metadata among them, which may be an iterator: it is read once, here."""
+    args, kwargs = arguments
+    metadata = args[_METADATA] if len(args) > _METADATA else kwargs.get("metadata")
+    if metadata is None or isinstance(metadata, (tuple, list)):
+        return arguments, metadata
+    metadata = tuple(metadata)
+    return replaced(arguments, metadata), metadata
+
+
+def replaced(arguments: Arguments, metadata: Any) -> Arguments:
+    """Arguments of a call with other metadata."""
+    args, kwargs = arguments
+    if len(args) > _METADATA:
+        return (*args[:_METADATA], metadata, *args[_METADATA + 1 :]), kwargs
+    return args, {**kwargs, "metadata": metadata}
+
+
+def _made(kind: str, method: str, arguments: Arguments, channel: grpc.Channel) -> Any:
+    args, kwargs = arguments
+    return getattr(channel, kind)(method, *args, **kwargs)
+
+
+def finish_with(call: Any, outgoing: Outgoing) -> None:
+    """Finish a plan when its call is over."""
+    try:
+        if not call.add_callback(partial(_finish, call, outgoing)):
+            _finish(call, outgoing)
+    except Exception as error:  # noqa: BLE001 - the call must go on
+        contained("grpc", error)
+        outgoing.finish()
+
+
+def _finish(call: Any, outgoing: Outgoing) -> None:
+    failed = call.code() is not grpc.StatusCode.OK
+    outgoing.finish(error=grpc.RpcError(str(call.code())) if failed else None)
+
+
+class _UnaryUnary(_MultiCallable, grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._wait("__call__", (args, kwargs))
+
+    def with_call(self, *args: Any, **kwargs: Any) -> Any:
+        return self._wait("with_call", (args, kwargs))
+
+    def future(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start("future", (args, kwargs))
+
+
+class _UnaryStream(_MultiCallable, grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start("__call__", (args, kwargs))
+
+
+class _StreamUnary(_MultiCallable, grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._wait("__call__", (args, kwargs))
+
+    def with_call(self, *args: Any, **kwargs: Any) -> Any:
+        return self._wait("with_call", (args, kwargs))
+
+    def future(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start("future", (args, kwargs))
+
+
+class _StreamStream(_MultiCallable, grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start("__call__", (args, kwargs))
