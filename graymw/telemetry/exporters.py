@@ -40,12 +40,14 @@ class Export:
         name: As ``OTEL_TRACES_EXPORTER`` has it.
         target: Where they go, for people; without credentials.
         at_once: Whether each span is written when it ends rather than in batches.
+        loggers: Where the exporter tells of failures; none: by the name of its module.
     """
 
     name: str
     target: str
     exporter: SpanExporter
     at_once: bool = False
+    loggers: tuple[str, ...] = ()
 
 
 def wanted(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -135,7 +137,8 @@ def _jaeger(name: str, environ: Mapping[str, str]) -> Export | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whoever asks for it by name knows that it is abandoned
-            exporter = _registered("jaeger_thrift")
+            # A full batch is several times what one datagram takes, and is lost unless it may be split.
+            exporter = _registered("jaeger_thrift", udp_split_oversized_batches=True)
     except ImportError as error:
         _tell(
             name,
@@ -147,7 +150,8 @@ def _jaeger(name: str, environ: Mapping[str, str]) -> Export | None:
         return None
     collector = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT", "")
     agent = ":".join(environ.get(f"OTEL_EXPORTER_JAEGER_AGENT_{part}", default) for part, default in _JAEGER_AGENT)
-    return Export(name, redacted(collector) or f"udp://{agent}", exporter)
+    module = type(exporter).__module__
+    return Export(name, redacted(collector) or f"udp://{agent}", exporter, loggers=(module, f"{module}.send"))
 
 
 def _other(name: str, _environ: Mapping[str, str]) -> Export | None:
@@ -158,14 +162,14 @@ def _other(name: str, _environ: Mapping[str, str]) -> Export | None:
     return Export(name, name, _registered(name))
 
 
-def _registered(name: str) -> SpanExporter:
+def _registered(name: str, **arguments: object) -> SpanExporter:
     """An exporter that some installed distribution registers for OpenTelemetry.
 
     Raises:
         ImportError: None does, or what it needs is missing.
     """
     for entry in entry_points(group=_GROUP, name=name):
-        exporter: SpanExporter = entry.load()()
+        exporter: SpanExporter = entry.load()(**arguments)
         return exporter
     raise ImportError("it is not installed")
 

@@ -29,7 +29,8 @@ class ReportingExporter(SpanExporter):
         self._target = export.target
         self._failing = False
         self._quiet = _Quiet()
-        logging.getLogger(type(export.exporter).__module__).addFilter(self._quiet)
+        for name in export.loggers or (type(export.exporter).__module__,):
+            logging.getLogger(name).addFilter(self._quiet)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch; a failure is told, not raised."""
@@ -39,8 +40,9 @@ class ReportingExporter(SpanExporter):
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - a vendor's exporter may fail in any way
             result, raised = SpanExportResult.FAILURE, _cause(error)
-        reason = self._quiet.end() or raised or "no reason was given"
-        failing = result is SpanExportResult.FAILURE
+        reason, told_failure = self._quiet.end()
+        reason = reason or raised or "no reason was given"
+        failing = told_failure or result is SpanExportResult.FAILURE
         if failing:
             counters.count("telemetry.spans_lost", len(spans))
         if failing and not self._failing:
@@ -60,22 +62,25 @@ class ReportingExporter(SpanExporter):
 
 
 class _Quiet(logging.Filter):
-    """Keeps the exporter's own records of a batch to itself; the first one is the reason it fails."""
+    """Keeps the exporter's own records of a batch to itself; the first one says why it fails."""
 
     def __init__(self) -> None:
         super().__init__()
         self._batch = threading.local()
 
     def begin(self) -> None:
-        self._batch.reason = ""
+        self._batch.reason, self._batch.failed = "", False
 
-    def end(self) -> str:
-        return str(self._batch.__dict__.pop("reason", ""))
+    def end(self) -> tuple[str, bool]:
+        """The reason, and whether an error was told: some exporters claim success all the same."""
+        found = self._batch.__dict__
+        return found.pop("reason"), found.pop("failed")
 
     def filter(self, record: logging.LogRecord) -> bool:
         if "reason" not in self._batch.__dict__ or record.levelno < logging.WARNING:
             return True
         self._batch.reason = self._batch.reason or _reason(record)
+        self._batch.failed = self._batch.failed or record.levelno >= logging.ERROR
         return False
 
 
