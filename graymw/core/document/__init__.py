@@ -25,6 +25,7 @@ __all__ = [
     "parse",
     "revision_of",
     "short_form",
+    "yaml_of",
 ]
 
 
@@ -81,6 +82,17 @@ def parse(
     if examined.document is None:
         raise RulesError((p for p in examined.problems if p.severity == "error"), origin=origin)
     return examined.document
+
+
+def yaml_of(document: RuleDocument) -> str:
+    """The document as YAML text, in normal form: every default written out; parses back to an equal model.
+
+    Raises:
+        ValueError: As ``mapping_of``.
+    """
+    from graymw.core.document import yaml_text  # noqa: PLC0415 - brings PyYAML
+
+    return yaml_text.write(mapping_of(document))
 
 
 def short_form(*, ratio: str | None, when: str | None, gray: str, stable: str) -> dict[str, object]:

@@ -45,16 +45,22 @@ def match(cursor: Cursor) -> Condition | None:
             sound = False
         else:
             found.extend(parts)
-    _check_period(cursor, found)
-    return together(found) if sound and found else None
+    if not found or not _leaves_time(cursor, _flat(found)) or not sound:
+        return None
+    return together(found)
 
 
 def together(conditions: list[Condition]) -> Condition:
     """All of these, a single one bare, ``AllOf`` within dissolved."""
+    flat = _flat(conditions)
+    return flat[0] if len(flat) == 1 else AllOf(tuple(flat))
+
+
+def _flat(conditions: list[Condition]) -> list[Condition]:
     flat: list[Condition] = []
     for condition in conditions:
         flat.extend(condition.conditions if isinstance(condition, AllOf) else (condition,))
-    return flat[0] if len(flat) == 1 else AllOf(tuple(flat))
+    return flat
 
 
 def _member(key: str, cursor: Cursor) -> list[Condition] | None:
@@ -228,10 +234,17 @@ def _part(fact: Fact, cursor: Cursor) -> str | None:
     return value.upper() if fact.kind == "method" else value.lower() if fact.kind == "host" else value
 
 
-def _check_period(cursor: Cursor, found: list[Condition]) -> None:
-    """An ``after`` that is not before ``before`` leaves no time at all."""
-    limits = {test.operator: test.operand for test in found if isinstance(test, Test) and test.fact.kind == "time"}
-    begin, end = limits.get("ge"), limits.get("lt")
-    before = cursor.member("before")
-    if before is not None and isinstance(begin, float) and isinstance(end, float) and begin >= end:
-        before.error("`before` is not later than `after`: the rule never holds", "write a later time")
+def _leaves_time(cursor: Cursor, tests: list[Condition]) -> bool:
+    """Whether the latest ``after`` is before the earliest ``before``; reports where it is not."""
+    times = [test for test in tests if isinstance(test, Test) and test.fact.kind == "time"]
+    begin = max(_moments(times, "ge"), default=None)
+    end = min(_moments(times, "lt"), default=None)
+    if begin is None or end is None or begin < end:
+        return True
+    place = cursor.member("before") or cursor
+    place.error("`before` is not later than `after`: the rule never holds", "write a later time")
+    return False
+
+
+def _moments(times: list[Test], operator: Operator) -> list[float]:
+    return [test.operand for test in times if test.operator == operator and isinstance(test.operand, float)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from json import JSONDecodeError, decoder
 from typing import Final
 
-from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, Value, join, shown
+from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, Value, is_whole, join, shown
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -128,6 +128,8 @@ class _Reader:
             raise _SyntaxError(
                 min(error.pos, len(self._text)), error.msg, "close the quotes; write line breaks as \\n and \\ as \\\\"
             ) from None
+        if not is_whole(value):
+            raise _SyntaxError(at, "half a surrogate pair", "write both halves or the character itself")
         return value, end
 
     def _number(self, match: re.Match[str]) -> Node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from graymw.core.document import names
 from graymw.core.document.rules import ParsedRule
 from graymw.core.document.tree import Cursor, nearest, shown
 from graymw.core.model import MAX_RELEASES, Rule
@@ -63,7 +64,7 @@ def versions(
         if services is not None and service not in services:
             member.error(f"{shown(service)} is no service of this release", nearest(service, services))
         for name, label in member.members():
-            if complete and name not in known and name in labels.get(service, {}):
+            if complete and name not in known and names.is_version(name) and name in labels.get(service, {}):
                 label.warn(f"no rule gives the version {shown(name)}", nearest(name, sorted(filter(None, known))))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Self
 
-from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, join, shown
+from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, is_whole, join, shown
 
 _MAX_BITS = 1_300  # str() of larger integers is refused by Python beyond 4,300 digits
 
@@ -66,7 +66,7 @@ class _Reader:
             return made
         members: dict[str, Node] = {}
         for key, item in value.items():
-            if isinstance(key, str):
+            if isinstance(key, str) and is_whole(key):
                 members[key] = self.node(item, join(path, key), depth + 1, made.line)
             else:
                 self._report(path, made, f"the key {shown(key)} is not text", "write the key in quotes")
@@ -74,7 +74,7 @@ class _Reader:
         return made
 
     def _scalar(self, value: object, path: str, line: int | None, order: int) -> Node:
-        if isinstance(value, str):
+        if isinstance(value, str) and is_whole(value):
             return Node(str(value), raw=value, line=line, order=order)
         if value is None or isinstance(value, bool):
             raw = "null" if value is None else str(value).lower()

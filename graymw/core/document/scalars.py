@@ -31,10 +31,10 @@ def text(cursor: Cursor, what: str, *, empty: bool = False) -> str | None:
     if isinstance(value, str):
         if value or empty:
             return value
-        cursor.error(f"{what} is empty", "write some text or leave the key out")
+        cursor.error(f"{what} is empty", "write some text or leave it out")
         return None
     if value is None:
-        cursor.error(f"{what} has no value", "write one or leave the key out")
+        cursor.error(f"{what} has no value", "write one or leave it out")
     elif isinstance(value, bool):
         cursor.error(f"{what} is the truth value {raw}, not text", f'write "{raw}" in quotes')
     elif isinstance(value, int) and raw == str(value):
@@ -118,26 +118,19 @@ def share(cursor: Cursor) -> int | None:
         return None
     wholes, digits, sign = match.groups()
     fraction = (digits or "").rstrip("0")
-    if len(fraction) > 2:
-        cursor.error(
-            f"{written} is finer than 0.01%", f"write {wholes}.{fraction[:2]}% or {_rounded_up(wholes, fraction)}%"
-        )
-        return None
-    parts = int(wholes) * _STEP + int(fraction.ljust(2, "0"))
-    if digits is not None and not sign and 0 < parts <= _STEP:
-        as_fraction = f"{parts * 100 / _STEP:g}"
-        cursor.error(
-            f"{written} could be {parts / _STEP:g}% or {as_fraction}%", f"write {parts / _STEP:g}% or {as_fraction}%"
-        )
-        return None
-    if parts > SHARE_SCALE:
+    parts = int(wholes) * _STEP + int(fraction[:2].ljust(2, "0"))
+    finer = len(fraction) > 2
+    if parts + finer > SHARE_SCALE:
         cursor.error(f"{shown_number(written)} is more than 100%", "write a share of at most 100%")
         return None
+    if finer:
+        cursor.error(f"{written} is finer than 0.01%", f"write {percentage(parts)} or {percentage(parts + 1)}")
+        return None
+    if digits is not None and not sign and 0 < parts <= _STEP:
+        both = f"{percentage(parts)} or {percentage(parts * 100)}"
+        cursor.error(f"{written} could be {both}", f"write {both}")
+        return None
     return parts
-
-
-def _rounded_up(wholes: str, fraction: str) -> str:
-    return f"{(int(wholes) * _STEP + int(fraction[:2]) + 1) / _STEP:g}"
 
 
 def percentage(parts: int) -> str:

@@ -159,6 +159,14 @@ def join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text has a UTF-8 form: half a surrogate pair, which escapes can write, has none."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def shown(text: object) -> str:
     """Representation that stays short however long the text."""
     whole = repr(text if not isinstance(text, str) else text[: _SHOWN + 1])

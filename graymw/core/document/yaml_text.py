@@ -1,4 +1,4 @@
-"""YAML text to a tree, by the core schema of YAML 1.2: ``no``, ``on`` and dates stay text.
+"""YAML text to a tree and back, by the core schema of YAML 1.2: ``no``, ``on`` and dates stay text.
 
 Works on parser events without recursion: depth, number of nodes and what aliases expand to are bounded while reading.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, Value, join, shown
+from graymw.core.document.tree import MAX_DEPTH, MAX_NODES, Node, Problems, Value, is_whole, join, shown
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -28,7 +28,7 @@ _DIRECTIVES = re.compile(r"^%", re.MULTILINE)
 _MAX_DIRECTIVES = 16
 
 _MENDS: Final = (
-    ("'\\t'", "indent with spaces: YAML forbids tabs there"),
+    ("a tab that", "indent with spaces: YAML forbids tabs there"),
     ("cannot start any token", "put the value in quotes"),
     ("mapping values are not allowed", "check the indentation, or put a text with a colon in quotes"),
     ("undefined alias", "define the anchor with & before the alias"),
@@ -70,7 +70,7 @@ def read(text: str, problems: Problems) -> Node | None:
     except _StopReadingError:
         return None
     except yaml.YAMLError as error:
-        _report(error, problems)
+        _report(error, text, problems)
         return None
     except (ValueError, OverflowError) as error:
         # The Python scanner passes impossible \U escapes on to chr().
@@ -81,17 +81,35 @@ def read(text: str, problems: Problems) -> Node | None:
     return builder.root
 
 
-def _report(error: yaml.YAMLError, problems: Problems) -> None:
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the core schema would not read as text, besides what YAML 1.1 would not."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML lets characters pass unescaped that its own reader takes for line breaks.
+    return dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text)
+_NUMBER = re.compile(f"(?:{_INT.pattern}|{_FLOAT.pattern})$")
+_Dumper.add_implicit_resolver(f"{_TAG}float", _NUMBER, list("+-.0123456789"))
+
+
+def write(values: object) -> str:
+    """YAML text of plain dicts, lists and scalars in their order; readers of YAML 1.1 understand it alike."""
+    return yaml.dump(values, Dumper=_Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False, width=120)
+
+
+def _report(error: yaml.YAMLError, text: str, problems: Problems) -> None:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line, index = (None, 0) if mark is None else (mark.line + 1, mark.index)
     told = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable")
+    if mark is not None and text[index : index + 1] == "\t":
+        told = told.replace("found character that", "found a tab that").replace("character '\\t'", "a tab")
     context = getattr(error, "context", None)
-    mend = next(
-        (mend for sign, mend in _MENDS if sign in told), "check quotes, brackets and indentation near this line"
-    )
+    mend = next((mend for sign, mend in _MENDS if sign in told), "check quotes, brackets and indentation near here")
     message = f"not YAML: {told}" + (f" ({context})" if context else "")
-    problems.add(
-        "", message, mend, line=None if mark is None else mark.line + 1, order=0 if mark is None else mark.index
-    )
+    problems.add("", message, mend, line=line, order=index)
 
 
 class _Builder:
@@ -158,6 +176,10 @@ class _Builder:
             self._key(event)
             return
         value, raw = self._resolve(event)
+        if not is_whole(raw):
+            # Only the Python scanner lets such an escape through.
+            self._report(self._path(), event, "half a surrogate pair", "write the character itself")
+            value = raw = ""
         node = Node(value, raw=raw, line=mark.line + 1, order=mark.index)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
@@ -168,6 +190,8 @@ class _Builder:
 
     def _key(self, event: Any) -> None:
         frame = self._frames[-1]
+        if not is_whole(event.value):
+            self._stop(event, "half a surrogate pair in a key", "write the character itself")
         merge = event.value == "<<" and event.implicit[0]
         members = frame.node.value
         if isinstance(members, dict) and event.value in members and not merge:
@@ -184,9 +208,9 @@ class _Builder:
     def _resolve(self, event: Any) -> tuple[Value, str]:
         text: str = event.value
         tag = event.tag
-        if tag is None or tag == "!":
+        if tag is None:
             return (resolve(text) if event.implicit[0] else text), text
-        if tag == _TAG + "str":
+        if tag in {"!", _TAG + "str"}:
             return text, text
         if tag.startswith(_TAG):
             value = resolve(text)
