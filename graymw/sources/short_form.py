@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -43,6 +44,7 @@ class ShortFormSource:
         return self.read_now()
 
     async def watch(self) -> AsyncIterator[Fetched]:
-        """The document, once."""
-        yield self.read_now()
+        """The document, once; none where the settings make none, which the start has told and nothing mends."""
+        with contextlib.suppress(RulesError):
+            yield self.read_now()
         await asyncio.Event().wait()

@@ -192,6 +192,6 @@ def test_a_dotenv_that_cannot_be_read_does_not_stop_the_application(
 
 def test_dynaconf_is_not_imported_where_there_is_no_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OTHER=1\n")
-    script = "import sys; from graymw.settings.loader import load_settings; load_settings(); print('dynaconf' in sys.modules)"
+    script = "import sys, graymw.settings.loader as l; l.load_settings(); print('dynaconf' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
