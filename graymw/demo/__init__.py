@@ -14,6 +14,7 @@ from graymw.errors import MissingExtraError
 
 DEFAULT_USERS: Final = 300
 _NEEDED: Final = ("fastapi", "uvicorn", "flask", "gunicorn", "httpx", "requests")
+_INTERRUPTED: Final = 130
 
 
 def run_demo(
@@ -44,6 +45,8 @@ def run_demo(
             raise MissingExtraError(library, "demo")
     if users < 1:
         raise ValueError("users must be 1 or more")
-    from graymw.demo.run import run  # noqa: PLC0415 - everything heavy hangs on it
-
+    try:
+        from graymw.demo.run import run  # noqa: PLC0415 - everything heavy hangs on it
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return run(users=users, keep=keep, json_output=json_output, environ=os.environ if environ is None else environ)

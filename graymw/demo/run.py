@@ -7,8 +7,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,32 +31,47 @@ _KEEP_LOOK_SECONDS = 0.5
 def run(*, users: int, keep: bool, json_output: bool, environ: Mapping[str, str]) -> int:
     """Run the demo; see ``graymw.demo.run_demo``."""
     account = Account(console(quiet=json_output))
-    directory = Path(tempfile.mkdtemp(prefix="graymw-demo-"))
-    are_logs_wanted = False
-    try:
-        with Interruption() as interruption, ExitStack() as stack:
-            stage = _bring_up(stack, interruption, account, directory, environ)
-            report = _play(stage, users)
-            are_logs_wanted = not report.held
+    with Interruption() as interruption:
+        try:
+            with _directory(interruption, account) as directory, ExitStack() as stack:
+                stage = _bring_up(stack, interruption, account, directory.path, environ)
+                report = _play(stage, users)
+                directory.is_wanted = not report.held
+                if json_output:
+                    _write(report.as_json())
+                if keep:
+                    account.keeping(stage.edge.url, stage.rules, directory.path)
+                    _wait_for_interruption(stage.processes)
+                return 0 if report.held else 1
+        except Interrupted as interrupted:
+            account.stopped()
+            return interrupted.exit_code
+        except ServiceFailedError as error:
             if json_output:
-                _write(report.as_json())
-            if keep:
-                account.keeping(stage.edge.url, stage.rules, directory)
-                _wait_for_interruption(stage.processes)
-    except Interrupted as interrupted:
-        account.stopped()
-        return interrupted.exit_code
-    except ServiceFailedError as error:
-        if json_output:
-            _write({"held": False, "error": str(error), "log": error.log_tail})
-        account.failed(error)
-        return 1
+                _write({"held": False, "error": str(error), "log": error.log_tail})
+            account.failed(error)
+            return 1
+
+
+@dataclass(slots=True)
+class _Directory:
+    """Where the run keeps its rules, logs and state; ``is_wanted``: somebody may want to read them afterwards."""
+
+    path: Path
+    is_wanted: bool = False
+
+
+@contextmanager
+def _directory(interruption: Interruption, account: Account) -> Iterator[_Directory]:
+    directory = _Directory(Path(tempfile.mkdtemp(prefix="graymw-demo-")))
+    try:
+        yield directory
     finally:
-        if are_logs_wanted:
-            account.logs(directory)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-    return 0 if report.held else 1
+        with interruption.shielded():
+            if directory.is_wanted:
+                account.logs(directory.path)
+            else:
+                shutil.rmtree(directory.path, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
