@@ -37,11 +37,12 @@ ABSENT: Final = State.ABSENT
 HTTP_ONLY: Final = State.HTTP_ONLY
 PRESENT: Final = State.PRESENT
 
-_MIDDLEWARES: Final[Mapping[str, State]] = MappingProxyType(
+_INSTRUMENTATIONS: Final[Mapping[str, State]] = MappingProxyType(
     {
         "opentelemetry.instrumentation.asgi.OpenTelemetryMiddleware": PRESENT,
         "opentelemetry.instrumentation.wsgi.OpenTelemetryMiddleware": PRESENT,
         "opentelemetry.instrumentation.django.middleware.otel_middleware._DjangoMiddleware": PRESENT,
+        "opentelemetry.instrumentation.flask._rewrapped_app.<locals>._wrapped_app": PRESENT,
         "starlette.middleware.opentelemetry.OpenTelemetryMiddleware": HTTP_ONLY,
     }
 )
@@ -125,7 +126,7 @@ def _search(app: object) -> State:
 
 def _state_of(layer: object) -> State:
     """What one layer does by itself."""
-    state = _known(type(layer))
+    state = _known(layer) if type(layer) is FunctionType else _known_kind(type(layer))
     if state is not ABSENT:
         provider = _own(layer, "_tracer_provider")
         attach(provider or _own(layer, "tracer") or _own(layer, "_tracer"))
@@ -139,12 +140,12 @@ def _state_of(layer: object) -> State:
     return state
 
 
-def _known(kind: type) -> State:
-    for base in kind.__mro__:
-        state = _MIDDLEWARES.get(f"{base.__module__}.{base.__qualname__}")
-        if state is not None:
-            return state
-    return ABSENT
+def _known_kind(kind: type) -> State:
+    return next((state for base in kind.__mro__ if (state := _known(base)) is not ABSENT), ABSENT)
+
+
+def _known(named: type | FunctionType) -> State:
+    return _INSTRUMENTATIONS.get(f"{named.__module__}.{named.__qualname__}", ABSENT)
 
 
 def _planned(entries: object) -> State:
@@ -152,7 +153,7 @@ def _planned(entries: object) -> State:
     if not isinstance(entries, list):
         return ABSENT
     classes = [getattr(entry, "cls", None) for entry in entries]
-    states = {_known(cls) for cls in classes if isinstance(cls, type)}
+    states = {_known_kind(cls) for cls in classes if isinstance(cls, type)}
     return PRESENT if PRESENT in states else HTTP_ONLY if HTTP_ONLY in states else ABSENT
 
 

@@ -81,8 +81,8 @@ async def open_websocket(app: Any, path: str, headers: Mapping[str, str], peer: 
     return sent
 
 
-def ask_wsgi(app: Any, path: str, headers: Mapping[str, str], peer: str = LOOPBACK) -> Answer:
-    """One request to a WSGI application, its body read and closed."""
+def ask_wsgi(app: Any, path: str, headers: Mapping[str, str], peer: str = LOOPBACK, *, iterated: bool = True) -> Answer:
+    """One request to a WSGI application, its body read unless it should not be, and closed."""
     environ = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
@@ -110,9 +110,9 @@ def ask_wsgi(app: Any, path: str, headers: Mapping[str, str], peer: str = LOOPBA
 
     body = app(environ, start_response)
     try:
-        content = b"".join(body)
+        content = b"".join(body) if iterated else b""
     finally:
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    return Answer(int(began[0][:3]), began[1], content)
+    return Answer(int(began[0][:3]) if began else 0, began[1] if began else [], content)
