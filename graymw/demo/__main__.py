@@ -18,9 +18,11 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the chain running until Ctrl-C")
     parser.add_argument("--json", action="store_true", dest="json_output", help="write the report as JSON")
     options = parser.parse_args()
+    if options.users < 1:
+        parser.error("--users must be 1 or more")
     try:
         return run_demo(users=options.users, keep=options.keep, json_output=options.json_output)
-    except (MissingExtraError, ValueError) as error:
+    except MissingExtraError as error:
         parser.error(str(error))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,9 @@ from graymw.demo.traffic import CHAIN
 
 def console(*, quiet: bool = False, stderr: bool = False) -> Console:
     """Console of at most ``WIDTH`` columns; without a terminal, of exactly that many."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a terminal without arrows gets question marks, not a traceback
     found = Console(quiet=quiet, stderr=stderr, highlight=False)
     found.width = min(found.width, trace_view.WIDTH) if found.is_terminal else trace_view.WIDTH
     return found
@@ -165,8 +170,8 @@ class Account:
         self._print(table)
         if report.search is not None:
             self._out.print("\n  In Jaeger, if its query service listens on the usual port:")
-            for address in (report.search.page, report.search.trace, report.search.query):
-                self._out.print(f"  {address}", soft_wrap=True, markup=False)
+            for line in (report.search.page, report.search.trace, f"curl -s '{report.search.query}'"):
+                self._out.print(f"  {line}", soft_wrap=True, markup=False)
         failed = sum(not check.held for check in report.checks)
         self._out.print()
         if failed:

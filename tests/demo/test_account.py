@@ -84,7 +84,7 @@ def test_the_search_is_named_on_one_line_each() -> None:
     assert search is not None
     report = judged(dataclasses.replace(good_report(), forwarder=Forwarder(endpoint), search=search))
     lines = [line.strip() for line in told(report, Page()).splitlines()]
-    assert {search.page, search.query, search.trace} <= set(lines)
+    assert {search.page, search.trace, f"curl -s '{search.query}'"} <= set(lines)
 
 
 def test_without_a_terminal_there_is_no_trace_of_a_progress_bar() -> None:
@@ -132,3 +132,10 @@ def test_the_report_is_json_with_everything_that_was_told() -> None:
     assert document["rounds"][0]["users"][0]["served"] == {"edge": "v1", "orders": "v2", "payments": "v2"}
     assert document["trace"][1]["attributes"]["gray.version"] == "v2"
     assert document["exported_to"] is None
+
+
+def test_a_terminal_without_arrows_gets_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    Account(console()).opening()
+    assert b"client ? edge" in raw.getvalue()
