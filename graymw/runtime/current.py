@@ -18,10 +18,10 @@ from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
+from graymw.core import names
 from graymw.core.carrying import wire
 from graymw.core.carrying.application_baggage import decode_application
 from graymw.core.context import UNDECIDED, Decision, GrayContext
-from graymw.core.document import names
 
 if TYPE_CHECKING:
     from graymw.runtime.engine import Engine

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from graymw.core.context import RELEASE_PREFIX, REVISION_KEY, SIGNATURE_KEY
-from graymw.core.document.names import is_release, is_version
 from graymw.core.model import MAX_RELEASES
+from graymw.core.names import is_release, is_version
 
 MAX_MEMBERS: Final = 64
 MAX_BYTES: Final = 8_192

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final, cast, get_args
 
-from graymw.core.document import names, scalars
+from graymw.core import names
+from graymw.core.document import scalars
 from graymw.core.document.operands import OPERANDS
 from graymw.core.document.tree import Cursor, nearest, shown
 from graymw.core.model import AllOf, AnyOf, Condition, Fact, FactKind, Not, Operand, Operator, Test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from graymw.core.document import names
+from graymw.core import names
 from graymw.core.document.rules import ParsedRule
 from graymw.core.document.tree import Cursor, nearest, shown
 from graymw.core.model import MAX_RELEASES, Rule

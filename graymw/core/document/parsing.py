@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar, cast, get_args
 
-from graymw.core.document import linting, names, reachability, rules, scalars
+from graymw.core import names
+from graymw.core.document import linting, reachability, rules, scalars
 from graymw.core.document.tree import Cursor, kind, nearest, shown
 from graymw.core.model import Fact, FactKind, Fallback, Release, RuleDocument, StickyKey
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from graymw.core.document import conditions, names, scalars
+from graymw.core import names
+from graymw.core.document import conditions, scalars
 from graymw.core.document.tree import Cursor, shown
 from graymw.core.model import SHARE_SCALE, Condition, Expression, Rule, Split
 

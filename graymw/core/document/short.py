@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from graymw.core.document import names
+from graymw.core import names
 from graymw.core.document.tree import shown
 from graymw.errors import Problem
 
