@@ -251,8 +251,8 @@ def _middleware(app: Any, cls: Any) -> Any:
 
 
 def main() -> None:
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as WSGIOpenTelemetryMiddleware
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as contrib
+    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as contrib_wsgi
 
     settings = {"service": "orders", "version": "v1", "rules": _rule_file()}
     cases: dict[str, Any] = {}
@@ -268,7 +268,7 @@ def main() -> None:
     both(
         "asgi contrib, no SDK",
         asgi_call,
-        OpenTelemetryMiddleware(bare_asgi, tracer_provider=trace.NoOpTracerProvider()),
+        contrib(bare_asgi, tracer_provider=trace.NoOpTracerProvider()),
     )
     for framework, make in (("starlette", starlette_app), ("fastapi", fastapi_app)):
         both(f"{framework} bare", asgi_call, make())
@@ -293,16 +293,16 @@ def main() -> None:
     recorded["asgi bare"] = asgi_call(bare_asgi, EDGE)
     recorded["asgi graymw"] = asgi_call(graymw.install(bare_asgi, settings=settings), EDGE)
     recorded["asgi graymw hop"] = asgi_call(graymw.install(bare_asgi, settings=settings), HOP)
-    recorded["asgi contrib"] = asgi_call(OpenTelemetryMiddleware(bare_asgi, tracer_provider=provider), EDGE)
+    recorded["asgi contrib"] = asgi_call(contrib(bare_asgi, tracer_provider=provider), EDGE)
     recorded["asgi contrib, server span only"] = asgi_call(
-        OpenTelemetryMiddleware(bare_asgi, tracer_provider=provider, exclude_spans=["receive", "send"]), EDGE
+        contrib(bare_asgi, tracer_provider=provider, exclude_spans=["receive", "send"]), EDGE
     )
     recorded["asgi contrib + graymw"] = asgi_call(
-        OpenTelemetryMiddleware(graymw.install(bare_asgi, settings=settings), tracer_provider=provider), EDGE
+        contrib(graymw.install(bare_asgi, settings=settings), tracer_provider=provider), EDGE
     )
     recorded["wsgi bare"] = wsgi_call(bare_wsgi, EDGE)
     recorded["wsgi graymw"] = wsgi_call(graymw.install(bare_wsgi, settings=settings), EDGE)
-    recorded["wsgi contrib"] = wsgi_call(WSGIOpenTelemetryMiddleware(bare_wsgi, tracer_provider=provider), EDGE)
+    recorded["wsgi contrib"] = wsgi_call(contrib_wsgi(bare_wsgi, tracer_provider=provider), EDGE)
     with_spans = measure(recorded)
     _report(plain, with_spans)
 

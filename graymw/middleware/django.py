@@ -138,10 +138,7 @@ class GrayMiddleware:
         admitted = admit(engine, engine.snapshot, facts)
         meta[MARK] = admitted.gray
         if not admitted.unchanged:
-            meta.pop("HTTP_BAGGAGE", None)
-            if admitted.baggage is not None:
-                meta["HTTP_BAGGAGE"] = admitted.baggage
-            request.__dict__.pop("headers", None)  # a cached view of META
+            _rewrite(request, admitted.baggage)
         tracer = tracing.recording_tracer()
         if admitted.server_span is not None:
             return Visit(request, facts, admitted, None, admitted.context)
@@ -168,7 +165,9 @@ class GrayMiddleware:
         if isinstance(response, StreamingHttpResponse):
             content = response.streaming_content
             if isinstance(content, Iterator):
-                response.streaming_content = _stream(content, copy_context(), visit)
+                context = copy_context()
+                context.run(attach, visit.body_context, visit.admitted.carried)
+                response.streaming_content = _stream(content, context, visit)
             else:
                 response.streaming_content = _stream_async(aiter(content), visit)
         else:
@@ -176,10 +175,23 @@ class GrayMiddleware:
         return response
 
 
+def _rewrite(request: HttpRequest, baggage: str | None) -> None:
+    """Let the application, and instrumentations inside, see this ``baggage`` header only."""
+    request.META.pop("HTTP_BAGGAGE", None)
+    if baggage is not None:
+        request.META["HTTP_BAGGAGE"] = baggage
+    request.__dict__.pop("headers", None)  # a cached view of META
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        kept = [pair for pair in scope["headers"] if pair[0] != b"baggage"]
+        ours = [] if baggage is None else [(b"baggage", baggage.encode("latin-1", "replace"))]
+        scope["headers"] = kept + ours
+
+
 class Visit:
     """One admitted request on its way through Django."""
 
-    __slots__ = ("admitted", "context", "facts", "request", "span")
+    __slots__ = ("admitted", "body_context", "context", "facts", "request", "span")
 
     def __init__(
         self, request: HttpRequest, facts: DjangoFacts, admitted: Admitted, span: Span | None, context: OTelContext
@@ -189,6 +201,8 @@ class Visit:
         self.admitted = admitted
         self.span = span
         self.context = context
+        # An instrumentation inside has ended its span when the body is streamed, which is of the caller's trace still.
+        self.body_context = admitted.context if span is None else context
 
     def end(self, error: BaseException | None = None) -> None:
         """End the span, named by the route Django found. Later calls do nothing."""
@@ -218,7 +232,7 @@ def _stream(content: Iterator[bytes], context: Context, visit: Visit) -> Iterato
 async def _stream_async(content: AsyncIterator[bytes], visit: Visit) -> AsyncIterator[bytes]:
     try:
         while True:
-            tokens = attach(visit.context, visit.admitted.carried)
+            tokens = attach(visit.body_context, visit.admitted.carried)
             try:
                 chunk = await anext(content)
             except StopAsyncIteration:

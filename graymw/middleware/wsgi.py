@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context.context import Context as OTelContext
-from opentelemetry.trace import Span
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import cookie_header, unavailable
@@ -98,27 +98,31 @@ class GrayWSGIApp:
         try:
             body = context.run(self._run, environ, start_response, admitted, otel)
         except BaseException as error:
-            _end(span, environ, error)
+            _end(span, error)
             raise
         if _is_plain(body, environ):
-            _end(span, environ)
+            _end(span)
             return body
-        return _Body(body, context, span, environ)
+        return _Body(body, context, span)
 
     def _run(
         self, environ: Environ, start_response: StartResponse, admitted: Admitted, otel: OTelContext
     ) -> Iterable[bytes]:
         """Within the request's own context, which is dropped with the request: nothing to detach."""
         attach(otel, admitted.carried)
-        if not admitted.snapshot.may_refuse:
-            return self.app(environ, start_response)
         try:
-            return self.app(environ, start_response)
+            body = self.app(environ, start_response)
         except GrayUnavailableError as error:
-            status, headers, body = unavailable(error)
+            if not admitted.snapshot.may_refuse:
+                raise
+            status, headers, answer = unavailable(error)
             text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
             start_response(f"{status} Service Unavailable", text, sys.exc_info())
-            return [body]
+            return [answer]
+        if otel is admitted.uncalled and otel is not admitted.context and trace.get_current_span() is INVALID_SPAN:
+            # Flask's instrumentation has ended its span by now; a streamed body belongs to the caller's trace still.
+            attach(admitted.context, admitted.carried)
+        return body
 
     @staticmethod
     def _admit(engine: Engine, environ: Environ) -> tuple[WsgiFacts, Admitted]:
@@ -168,7 +172,7 @@ class GrayWSGIApp:
             if cookie is not None:
                 headers = [*headers, ("Set-Cookie", cookie.decode("latin-1"))]
             if span is not None and status[:3].isdigit():
-                server_span.answered(span, int(status[:3]))
+                server_span.answered_wsgi(span, int(status[:3]), environ)
             return start_response(status, headers, *exc_info)
 
         return watched
@@ -189,22 +193,21 @@ def _is_plain(body: Iterable[bytes], environ: Environ) -> bool:
     return isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
 
 
-def _end(span: Span | None, environ: Environ, error: BaseException | None = None) -> None:
+def _end(span: Span | None, error: BaseException | None = None) -> None:
     if span is None:
         return
     if error is not None:
         server_span.fail(span, error)
-    server_span.end_wsgi(span, environ)
+    span.end()
 
 
 class _Body:
     """A response body that runs in the request's context, chunk by chunk."""
 
-    def __init__(self, body: Iterable[bytes], context: Context, span: Span | None, environ: Environ) -> None:
+    def __init__(self, body: Iterable[bytes], context: Context, span: Span | None) -> None:
         self._body = body
         self._context = context
         self._span = span
-        self._environ = environ
         self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -233,4 +236,4 @@ class _Body:
 
     def _finish(self, error: BaseException | None = None) -> None:
         span, self._span = self._span, None
-        _end(span, self._environ, error)
+        _end(span, error)

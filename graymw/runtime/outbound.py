@@ -188,8 +188,9 @@ def _plan(
     instance, fallback = engine.directory.choose(engine.snapshot.document, call.host, gray)
     if fallback is not None:
         counters.count(f"fallback.{fallback}")
-    leaving = carried if gray and (instance is not None or engine.egress.allows(call.host)) else None
-    value = _baggage_value(engine, ambient, leaving, baggage)
+    allowed = instance is not None or engine.egress.allows(call.host)
+    leaving = carried if gray and allowed else None
+    value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed)
     context = ambient if carried is None or leaving is not None else _without_gray(ambient)
     context, own_span = _spans(call, context, leaving, instance, fallback, instrumented=instrumented)
     headers = () if instrumented else _trace_headers(context)
@@ -223,7 +224,7 @@ def _spans(
         return context, None
     if instrumented:
         return (Context({**context, CALL_KEY: tags}) if tags else context), None
-    if leaving is None:
+    if leaving is None or (not call.rpc and tracing.is_http_span_suppressed(context)):
         return context, None
     attributes = {**leaving.gray.attributes, **tags, **call.attributes(instance)}
     span = tracer.start_span(call.title, context=context, kind=SpanKind.CLIENT, attributes=attributes)
@@ -234,33 +235,36 @@ CALL_KEY: Final = otel_context.create_key("graymw-call")
 """Attributes for the CLIENT span that an instrumentation below us starts within this context."""
 
 
-def _baggage_value(engine: Engine, ambient: Context, carried: Carried | None, present: str | None) -> str:
-    """Value of the one ``baggage`` header: ours first where ``carried`` may leave, then the application's."""
+def _baggage_value(
+    engine: Engine, ambient: Context, carried: Carried | None, present: str | None, *, allowed: bool
+) -> str:
+    """Value of the one ``baggage`` header: gray members first where the host may have them, then the application's.
+
+    Gray members that the application wrote itself count only where the work at hand has no decision of its own.
+    """
     entries = ambient.get(BAGGAGE_KEY)
-    if carried is None:
-        known = carried_in(ambient)
-        raw = known.application if known is not None else ""
-    else:
-        raw = carried.application
+    raw = carried.application if carried is not None else ""
     application = encode_application(entries, raw) if isinstance(entries, Mapping) and entries else ""
+    gray = ""
     if present:
-        application = _with_present(present, application)
-    if carried is None:
-        return wire.compose("", application) if application else ""
-    ours = carried.gray.wire
-    if engine.signer is not None:
-        ours = f"{ours},{SIGNATURE_KEY}={engine.signer.signature(ours, engine.clock())}"
-    return wire.compose(ours, application) if application else ours
+        gray, theirs = wire.separate((present,))
+        application = _united(theirs, application)
+    if not allowed:
+        return wire.compose("", application)
+    if carried is not None and carried.gray:
+        gray = carried.gray.wire
+        if engine.signer is not None:
+            gray = f"{gray},{SIGNATURE_KEY}={engine.signer.signature(gray, engine.clock())}"
+    return wire.compose(gray, application) if application else gray
 
 
-def _with_present(present: str, application: str) -> str:
-    """The application's members of a header that is there already come first; the context adds what it lacks."""
-    theirs = wire.separate((present,)).application
-    if not theirs or not application:
-        return theirs or application
-    keys = {member.partition("=")[0].strip() for member in theirs.split(",")}
+def _united(present: str, application: str) -> str:
+    """The members of a header that is there already come first; the context adds what it lacks."""
+    if not present or not application:
+        return present or application
+    keys = {member.partition("=")[0].strip() for member in present.split(",")}
     added = [member for member in application.split(",") if member.partition("=")[0].strip() not in keys]
-    return ",".join([theirs, *added])
+    return ",".join([present, *added])
 
 
 def _without_gray(ambient: Context) -> Context:

@@ -14,7 +14,7 @@ from typing import Final
 from weakref import WeakSet
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.context.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
@@ -34,7 +34,7 @@ SCOPE: Final = "graymw"
 _SERVER_SCOPES: Final = frozenset(
     f"opentelemetry.instrumentation.{name}" for name in ("asgi", "fastapi", "starlette", "wsgi", "flask", "django")
 )
-_SUPPRESS_HTTP_KEY: Final = "suppress_http_instrumentation"
+_SUPPRESSING: Final = (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
 _NAMED_BY_ENVIRONMENT: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 _known_provider: TracerProvider | None = None
 _tracer: Tracer | None = None
@@ -91,7 +91,16 @@ def notice(span: Span) -> None:
 
 def is_suppressed(context: Context) -> bool:
     """Whether OpenTelemetry asks instrumentations to leave calls of this context alone, as its exporters do."""
-    return bool(context.get(_SUPPRESS_INSTRUMENTATION_KEY) or context.get(_SUPPRESS_HTTP_KEY))
+    return any(map(context.get, _SUPPRESSING))
+
+
+def is_http_span_suppressed(context: Context) -> bool:
+    """Whether no further CLIENT span is wanted for HTTP calls of this context.
+
+    The instrumentations of requests and urllib3 say so around the send of every call they have made a span for, so it
+    is no reason to leave a call alone: what they injected must still be filtered.
+    """
+    return bool(context.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
 
 
 def speaks_w3c_only() -> bool:

@@ -117,9 +117,9 @@ def end_asgi(span: Span, scope: MutableMapping[str, Any]) -> None:
     span.end()
 
 
-def end_wsgi(span: Span, environ: Mapping[str, Any]) -> None:
-    """End the span, named by the route that Flask left in the environ."""
+def answered_wsgi(span: Span, status: int, environ: Mapping[str, Any]) -> None:
+    """The response has begun; Flask's route is in the environ until the request is over."""
+    answered(span, status)
     rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
     if isinstance(rule, str) and rule:
         name_route(span, str(environ.get("REQUEST_METHOD", "GET")), rule)
-    span.end()

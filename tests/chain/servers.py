@@ -26,7 +26,7 @@ def serving_asgi(app: Any, port: int, *, loop: str = "asyncio") -> Iterator[None
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        _wait(lambda: server.started)
+        wait(lambda: server.started)
         yield
     finally:
         server.should_exit = True
@@ -51,8 +51,9 @@ def serving_wsgi(app: Any, port: int) -> Iterator[None]:
         server.server_close()
 
 
-def _wait(condition: Any, seconds: float = 10) -> None:
+def wait(condition: Any, seconds: float = 10) -> None:
+    """Until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the server did not start"
+        assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.005)

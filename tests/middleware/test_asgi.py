@@ -116,7 +116,7 @@ class TestCarrying:
             seen.append(dict(baggage.get_all()))
 
         ask(graymw.install(app, settings=settings), [(b"baggage", b"k=a%20b")])
-        assert list(seen[0])[0] == "gray.checkout"
+        assert next(iter(seen[0])) == "gray.checkout"
         assert seen[0]["k"] == "a b"
 
     def test_nothing_is_left_when_the_request_is_over(self, app: Any) -> None:
@@ -291,9 +291,8 @@ async def _ignore(message: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _hostile(settings: dict[str, object]) -> Any:
-    global _HOSTILE
     recorder = Recorder()
-    _HOSTILE = (graymw.install(recorder, settings=settings), recorder)
+    _HOSTILE[:] = [graymw.install(recorder, settings=settings), recorder]
 
 
-_HOSTILE: Any = None
+_HOSTILE: list[Any] = []
