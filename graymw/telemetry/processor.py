@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
@@ -32,10 +33,24 @@ class GraySpanProcessor(SpanProcessor):
         try:
             attributes = _attributes(span, otel_context.get_current() if parent_context is None else parent_context)
             if attributes:
-                span.set_attributes(attributes)
+                _put(span, attributes)
         except Exception as error:  # noqa: BLE001 - an untagged span is still a span
             counters.count("telemetry.error")
             counters.once(log, f"processor:{type(error).__name__}", logging.ERROR, "a span is not tagged: %r", error)
+
+
+def _put(span: Any, attributes: Mapping[str, Any]) -> None:
+    """As ``span.set_attributes``, which takes five times as long to make sure that these are strings and booleans."""
+    held = getattr(span, "_attributes", None)
+    if (
+        type(held) is not BoundedAttributes
+        or held.max_value_len is not None
+        or (held.maxlen is not None and len(held) + len(attributes) > held.maxlen)
+    ):
+        span.set_attributes(attributes)
+        return
+    with held._lock:  # noqa: SLF001 - guarded by the exact type, and by a test that compares with set_attributes
+        held._dict.update(attributes)  # noqa: SLF001
 
 
 def _attributes(span: Span, context: Context) -> Mapping[str, Any] | None:
