@@ -28,6 +28,8 @@ from graymw.core.model import (
 
 REVISION_LENGTH: Final = 8
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def revision_of(document: RuleDocument) -> str:
     """First 8 hex digits of SHA-256 over the canonical text."""
@@ -41,7 +43,7 @@ def canonical_text(document: RuleDocument) -> str:
 
 
 def _dumped(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def _release(release: Release) -> dict[str, object]:
