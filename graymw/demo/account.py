@@ -159,7 +159,7 @@ class Account:
             f"  user {report.shown.user.uid}, trace {report.shown.trace_id}, {len(report.trace)} spans"
             + (f" [dim]({hidden} idle internal ones left out)[/]" if hidden else "")
         )
-        for text in trace_view.tree(shown, report.shown.versions):
+        for text in trace_view.tree(shown, report.shown.versions, self._out.width):
             self._out.print(text, no_wrap=True, overflow="ellipsis")
 
     def verdict(self, report: Report) -> None:

@@ -13,6 +13,8 @@ from graymw.demo.spans import ExportedSpan, Value
 WIDTH: Final = 100
 NAME_WIDTH: Final = 54
 BAR_WIDTH: Final = 24
+MIN_BAR_WIDTH: Final = 4
+TIME_WIDTH: Final = 13
 _ORDER: Final = (
     "gray.release",
     "gray.version",
@@ -78,38 +80,40 @@ def common_attributes(trace: Iterable[ExportedSpan]) -> dict[str, Value]:
     return {key: value for key, value in tagged[0].items() if all(other.get(key) == value for other in tagged)}
 
 
-def tree(trace: Sequence[ExportedSpan], versions: Mapping[str, str]) -> Iterator[Text]:
+def tree(trace: Sequence[ExportedSpan], versions: Mapping[str, str], width: int = WIDTH) -> Iterator[Text]:
     """Lines of the tree; what spans share is told once, above it.
 
     Args:
         trace: Its spans.
         versions: Version by service, where one is shown.
+        width: Columns that lines may take; below some 75 they take more.
     """
     if not trace:
         return
     common = common_attributes(trace)
     of_servers = common_attributes(span for span in trace if span.kind == "server")
-    yield from _packed("  on every span    ", common)
-    yield from _packed("  on server spans  ", _less(of_servers, common))
+    yield from _packed("  on every span    ", common, width)
+    yield from _packed("  on server spans  ", _less(of_servers, common), width)
     yield Text()
     start = min(span.start for span in trace)
     length = max(max(span.end for span in trace) - start, 1)
+    cells = min(BAR_WIDTH, max(MIN_BAR_WIDTH, width - NAME_WIDTH - TIME_WIDTH))
     for row in rows(trace):
-        yield _head(row, versions, start, length)
+        yield _head(row, versions, start, length, cells)
         told = common | of_servers if row.span.kind == "server" else common
-        yield from _packed(f"  {row.stem}", _less(row.span.gray, told))
+        yield from _packed(f"  {row.stem}", _less(row.span.gray, told), width)
 
 
 def _less(values: Mapping[str, Value], told: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in values.items() if key not in told}
 
 
-def _packed(stem: str, values: Mapping[str, Value]) -> Iterator[Text]:
+def _packed(stem: str, values: Mapping[str, Value], width: int) -> Iterator[Text]:
     """Attributes on as many lines as they need, each behind the stem."""
     line: Text | None = None
     for key in sorted(values, key=_place):
         item = attributes({key: values[key]})
-        if line is not None and line.cell_len + 1 + item.cell_len > WIDTH:
+        if line is not None and line.cell_len + 1 + item.cell_len > width:
             yield line
             line = None
         line = Text.assemble((stem, "dim")) if line is None else line.append(" ")
@@ -134,7 +138,7 @@ def attributes(values: Mapping[str, Value]) -> Text:
     return text
 
 
-def _head(row: Row, versions: Mapping[str, str], start: int, length: int) -> Text:
+def _head(row: Row, versions: Mapping[str, str], start: int, length: int, cells: int) -> Text:
     span = row.span
     line = Text("  ")
     line.append(row.branch, style="dim")
@@ -143,9 +147,9 @@ def _head(row: Row, versions: Mapping[str, str], start: int, length: int) -> Tex
     line.append(f"  {span.name}", style="red" if span.failed else "")
     line.append(f"  {span.kind}", style="dim")
     line.truncate(NAME_WIDTH, overflow="ellipsis", pad=True)
-    first = min(round((span.start - start) / length * BAR_WIDTH), BAR_WIDTH - 1)
-    cells = max(1, round((span.end - span.start) / length * BAR_WIDTH))
-    bar = " " * first + "━" * min(cells, BAR_WIDTH - first)
-    line.append(f" {bar:<{BAR_WIDTH}}", style="cyan")
+    first = min(round((span.start - start) / length * cells), cells - 1)
+    taken = max(1, round((span.end - span.start) / length * cells))
+    bar = " " * first + "━" * min(taken, cells - first)
+    line.append(f" {bar:<{cells}}", style="cyan")
     line.append(f" {span.milliseconds:8.2f} ms")
     return line

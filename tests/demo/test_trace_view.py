@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from graymw.demo import trace_view
 
 from .making import span
@@ -39,7 +41,8 @@ def test_what_all_tagged_spans_share_is_common() -> None:
     assert trace_view.common_attributes([span()]) == {}
 
 
-def test_every_line_is_within_the_width_and_own_attributes_are_all_shown() -> None:
+@pytest.mark.parametrize("width", [75, 100])
+def test_every_line_is_within_the_width_and_own_attributes_are_all_shown(width: int) -> None:
     own = {"gray.reason": "match", "gray.rule": "r" * 40, "gray.revision": "9f3c2a11", "gray.honoured": True}
     spans = [span(span_id="a", name="GET /" + "x" * 90, attributes={**GRAY, **own})]
     parent = "a"
@@ -48,8 +51,8 @@ def test_every_line_is_within_the_width_and_own_attributes_are_all_shown() -> No
             span(span_id=f"d{depth}", parent_id=parent, start=depth, attributes=GRAY | {"gray.rule": "q" * 40})
         )
         parent = f"d{depth}"
-    lines = [line.plain for line in trace_view.tree(spans, {"orders": "v2"})]
-    assert max(map(len, lines)) <= trace_view.WIDTH
+    lines = [line.plain for line in trace_view.tree(spans, {"orders": "v2"}, width)]
+    assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     assert "orders v2" in text
     assert all(f"{key}={str(value).lower() if value is True else value}" in text for key, value in own.items())
