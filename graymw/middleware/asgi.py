@@ -19,6 +19,7 @@ from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts, joined
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
+from graymw.telemetry.flushing import flush_after_lifespan
 from graymw.telemetry.neighbours import InnerSpans
 
 log = logging.getLogger("graymw.asgi")
@@ -79,7 +80,7 @@ class GrayASGIMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
         if scope["type"] not in ("http", "websocket") or MARK in scope:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, flush_after_lifespan(send) if scope["type"] == "lifespan" else send)
             return
         engine = self.engine
         try:
