@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from graymw.cli import terminal
+from graymw.cli.options import JsonOption
 from graymw.cli.outcome import WrongUseError
 from graymw.cli.rules_here import examine_rules, release_named
 from graymw.core.bucketing import bucket
@@ -26,7 +27,7 @@ def command(
     release: Annotated[
         str | None, typer.Option("--release", help="Which release; default rules: those of this environment.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show the buckets of keys, 0 to 9999, and which version a split gives them.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graymw.cli import terminal
+from graymw.cli.options import JsonOption
 from graymw.cli.outcome import FINE, PROBLEM
 from graymw.cli.rules_here import Examined, examine_rules
 from graymw.core.document.scalars import percentage
@@ -26,7 +27,7 @@ def command(
         typer.Argument(metavar="[FILE|-]", help="Rule document; default: the settings and rules of this environment."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Find everything that is wrong with a rule document, or with this environment.
 

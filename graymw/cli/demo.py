@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from graymw.cli.options import JsonOption
 from graymw.demo import DEFAULT_USERS, run_demo
 
 
@@ -14,7 +15,7 @@ def command(
         DEFAULT_USERS
     ),
     keep: Annotated[bool, typer.Option("--keep", help="Leave the chain up afterwards, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Run a chain of services on this machine and watch a gray release at work.
 

@@ -6,10 +6,8 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
-
-import typer
 
 from graymw.cli.outcome import WrongUseError
 from graymw.core.carrying import wire
@@ -19,36 +17,6 @@ from graymw.core.document.tree import Cursor, Node, Problems
 from graymw.core.model import RuleDocument
 from graymw.runtime.live_facts import LiveFacts, joined, normal_host
 from graymw.settings.schema import Settings
-
-HeaderOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header; again for more.")
-]
-CookieOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--cookie", metavar="NAME=VALUE", help="A cookie; again for more.")
-]
-QueryOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--query", metavar="NAME=VALUE", help="A query parameter; again for more.")
-]
-MethodOption: TypeAlias = Annotated[str, typer.Option("--method", "-X", help="The method.")]
-PathOption: TypeAlias = Annotated[
-    str | None, typer.Option("--path", "--url", metavar="PATH|URL", help="Path with its query, or a whole URL.")
-]
-HostOption: TypeAlias = Annotated[str | None, typer.Option("--host", help="The host.")]
-UserOption: TypeAlias = Annotated[
-    str | None, typer.Option("--user", help="The user id; default: from the request, as GRAYMW_USER says.")
-]
-RegionOption: TypeAlias = Annotated[
-    str | None, typer.Option("--region", help="The region; default: from the request, as GRAYMW_REGION says.")
-]
-DeviceOption: TypeAlias = Annotated[
-    str | None, typer.Option("--device", help="The device; default: from the request, as GRAYMW_DEVICE says.")
-]
-IpOption: TypeAlias = Annotated[
-    str | None, typer.Option("--ip", help="Address of the client; default: from Forwarded or X-Forwarded-For.")
-]
-AtOption: TypeAlias = Annotated[
-    str | None, typer.Option("--at", metavar="TIME", help="When, in RFC 3339; default: now.")
-]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, §5.6.2
 

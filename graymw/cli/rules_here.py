@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graymw.cli.outcome import WrongUseError
 from graymw.core.document import Examination, examine, format_of
 from graymw.core.model import Release, RuleDocument
+from graymw.core.ruleset import RuleSet, compile_rules
 from graymw.errors import RulesError, SourceError
 from graymw.runtime.ports import Fetched, LocalRuleSource, RuleSource
+from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 from graymw.sources import source_for
 
@@ -41,6 +45,15 @@ class Examined:
         return self.examination.document
 
 
+@dataclass(frozen=True, slots=True)
+class RulesHere:
+    """Rules that are ready to decide, where they came from, and the settings of this environment."""
+
+    rules: RuleSet
+    origin: str
+    settings: Settings
+
+
 def examine_rules(rules: str | None, settings: Settings) -> Examined:
     """Read and examine a rule document.
 
@@ -65,6 +78,29 @@ def examine_rules(rules: str | None, settings: Settings) -> Examined:
         raise SourceError(f"{fetched.origin} holds no rule document; mend GRAYMW_RULES, or put one there")
     shown = rules if rules is not None and isinstance(source, LocalRuleSource) else fetched.origin
     return Examined(shown, examine(fetched.text, format=fetched.format or format_of(fetched.origin)))
+
+
+def compiled_rules(rules: str | None, *, service: str | None, clock: Callable[[], float]) -> RulesHere:
+    """Rules of a file or of this environment, ready to decide; the settings are this environment's.
+
+    Args:
+        rules: As in ``examine_rules``.
+        service: The service that decides; None: as the settings say.
+        clock: Seconds since the Unix epoch.
+
+    Raises:
+        RulesError: The document was refused.
+        SettingsError: The settings were refused.
+        SourceError, WrongUseError: As in ``examine_rules``.
+    """
+    settings = load_settings()
+    if service is not None:
+        settings = replace(settings, service=service)
+    examined = examine_rules(rules, settings)
+    compiled = compile_rules(
+        examined.document(), service=settings.service, clock=clock, entropy=lambda: secrets.token_urlsafe(16)
+    )
+    return RulesHere(compiled, examined.origin, settings)
 
 
 def fetch(source: RuleSource) -> Fetched:

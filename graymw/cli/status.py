@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from graymw.cli import terminal
+from graymw.cli.options import JsonOption
 from graymw.cli.outcome import FINE, PROBLEM
 from graymw.cli.surroundings import Surroundings, look_around
 from graymw.runtime.process_status import ProcessStatus
@@ -20,7 +21,7 @@ def command(
     everything: Annotated[bool, typer.Option("--all", help="Show the settings that are left to their default too.")] = (
         False
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Show what graymw does here: the settings in force, the rules, the processes of this machine.
 
