@@ -33,10 +33,6 @@ _OPTIONS: Final[Mapping[str, object]] = {
 class _IsolatedSettings(DynaconfSettings):  # type: ignore[misc,unused-ignore]
     """A Dynaconf object that reads the one file it is given and nothing else."""
 
-    def get_environ(self, key: str, default: Any = None, cast: Any = None) -> Any:  # noqa: ARG002
-        """No variable of the environment configures this object."""
-        return default
-
     def execute_loaders(self, *_args: Any, **_kwargs: Any) -> None:
         """Nothing is loaded on creation."""
 

@@ -48,7 +48,7 @@ def test_an_empty_file_sets_nothing(file: Path, text: str) -> None:
 )
 def test_text_is_never_evaluated(file: Path, text: str) -> None:
     file.write_text(
-        f"zone: '{text}'\nuser: ['{text}']\nservices: {{a: [{{zone: '{text}'}}]}}\nAUTO_CAST_FOR_DYNACONF: true\n"
+        f"AUTO_CAST_FOR_DYNACONF: true\nzone: '{text}'\nuser: ['{text}']\nservices: {{a: [{{zone: '{text}'}}]}}\n"
     )
     table = read_table(file)
     assert table["ZONE"] == text
