@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from graymw.clients import instrumenting
 from graymw.core.context import Decision, GrayContext
 from graymw.core.document import parse
 from graymw.registries.static import StaticRegistry
-from graymw.runtime import current, tracing
+from graymw.runtime import current, outbound, tracing
 from graymw.runtime.current import Carried
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
@@ -207,11 +207,14 @@ def tls_server(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def untouched(engine: Engine) -> Callable[[], None]:
-    """Says whether nothing of a call is left behind."""
-    before = dict(current.otel_context.get_current())
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Hosts that calls were planned for."""
+    begin = outbound.begin
+    hosts: list[str] = []
 
-    def check() -> None:
-        assert dict(current.otel_context.get_current()) == before
+    def spy(**call: Any) -> Any:
+        hosts.append(call["host"])
+        return begin(**call)
 
-    return check
+    monkeypatch.setattr(outbound, "begin", spy)
+    return hosts

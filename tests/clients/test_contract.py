@@ -151,9 +151,7 @@ def test_a_redirect_with_its_body_is_sent_again(caller: Caller, covered: str, gr
     assert [(each.method, each.body) for each in v2.arrived] == [("POST", b"content")] * 2
 
 
-def test_errors_of_the_library_are_its_own(
-    caller: Caller, covered: str, gray: Carried, untouched: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_the_library_are_its_own(caller: Caller, covered: str, gray: Carried) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
