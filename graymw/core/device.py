@@ -10,14 +10,15 @@ Device: TypeAlias = Literal["mobile", "tablet", "desktop", "bot"]
 
 _MAX_LENGTH: Final = 512
 _BOT: Final = re.compile(
-    r"bot\b|bot[/;]|crawl|spider|slurp|bingpreview|facebookexternalhit|mediapartners|lighthouse|headless|monitor|"
+    r"(?<!cu)bot\b|crawl|spider|slurp|bingpreview|facebookexternalhit|mediapartners|lighthouse|headless|monitor|"
     r"pingdom|uptime|validator|archiver|feedfetcher|apis-google|google-read-aloud|yandex(?:images|metrika)|"
     r"^(?:curl|wget|python|go-http-client|java/|libwww|httpie|postman|apache-httpclient|axios|node|ruby|php|perl|"
     r"kube-probe|elb-healthchecker|googlehc|prometheus|envoy|aiohttp|scrapy|k6/|wrk)",
     re.IGNORECASE,
 )
 _TABLET: Final = re.compile(
-    r"ipad|tablet|kindle|silk(?!.*mobile)|playbook|nexus (?:7|9|10)|sm-t\d|android(?!.*mobi)", re.IGNORECASE
+    r"ipad|tablet|kindle|silk(?!.*mobile)|playbook|nexus (?:7|9|10)|sm-t\d|android(?!.*(?:mobi|opera mini))",
+    re.IGNORECASE,
 )
 _MOBILE: Final = re.compile(
     r"mobi|iphone|ipod|blackberry|bb10|opera mini|opera mobi|windows phone|webos|symbian|cfnetwork|okhttp|dalvik",
