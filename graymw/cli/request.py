@@ -15,7 +15,7 @@ from graymw.core.context import UNDECIDED, Decision, GrayContext
 from graymw.core.document.scalars import moment
 from graymw.core.document.tree import Cursor, Node, Problems
 from graymw.core.model import RuleDocument
-from graymw.runtime.live_facts import LiveFacts, joined, normal_host
+from graymw.runtime.live_facts import LiveFacts, normal_host, united
 from graymw.settings.schema import Settings
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, §5.6.2
@@ -83,13 +83,8 @@ def _split(path: str | None) -> SplitResult:
 
 def _fields(options: RequestOptions, authority: str) -> dict[str, str]:
     """Header values by lower-case name, as an adapter would hand them over."""
-    fields: dict[str, str] = {}
-    for text in options.headers:
-        name, value = _header(text)
-        fields[name] = joined(name, fields[name], value) if name in fields else value
-    for text in options.cookies:
-        pair = "=".join(_pair(text, "--cookie", "--cookie uid=40"))
-        fields["cookie"] = joined("cookie", fields["cookie"], pair) if "cookie" in fields else pair
+    cookies = (("cookie", "=".join(_pair(text, "--cookie", "--cookie uid=40"))) for text in options.cookies)
+    fields = united([*map(_header, options.headers), *cookies])
     host = options.host or authority
     if host:
         fields["host"] = normal_host(host)

@@ -16,7 +16,7 @@ from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
-from graymw.runtime.live_facts import LiveFacts, joined
+from graymw.runtime.live_facts import LiveFacts, united
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.flushing import flush_after_lifespan
@@ -117,14 +117,13 @@ class GrayASGIMiddleware:
         snapshot = engine.snapshot
         headers = scope["headers"]
         names = snapshot.headers.by_bytes
-        fields: dict[str, str] = {}
         if snapshot.headers.everything:
             picked = [(name.decode("latin-1").lower(), value) for name, value in headers]
         else:
             picked = [(names[name], value) for name, value in headers if name in names]
-        for name, value in picked:
-            text = value.decode("latin-1")
-            fields[name] = joined(name, fields[name], text) if name in fields else text
+        fields = {name: value.decode("latin-1") for name, value in picked}
+        if len(fields) != len(picked):
+            fields = united((name, value.decode("latin-1")) for name, value in picked)
         facts = AsgiFacts(scope, fields, engine.settings)
         admitted = admit(engine, snapshot, facts)
         scope[MARK] = admitted.gray

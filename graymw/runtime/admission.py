@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -27,7 +27,7 @@ log = logging.getLogger("graymw.admission")
 _REMEMBERED: Final = 2_048
 
 
-class Admitted:
+class Admitted(NamedTuple):
     """A request that was let in.
 
     Attributes:
@@ -40,22 +40,13 @@ class Admitted:
             there is none.
     """
 
-    __slots__ = ("baggage", "carried", "context", "server_span", "snapshot", "uncalled", "unchanged")
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        carried: Carried,
-        contexts: tuple[Context, Context, Span | None],
-        baggage: str | None,
-        *,
-        unchanged: bool,
-    ) -> None:
-        self.snapshot = snapshot
-        self.carried = carried
-        self.context, self.uncalled, self.server_span = contexts
-        self.baggage = baggage
-        self.unchanged = unchanged
+    snapshot: Snapshot
+    carried: Carried
+    context: Context
+    uncalled: Context
+    server_span: Span | None
+    baggage: str | None
+    unchanged: bool
 
     @property
     def gray(self) -> GrayContext:
@@ -76,14 +67,18 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
     if inbound:
         gray_text, application = wire.separate((inbound,))
     gray = _decide(engine, snapshot, facts, gray_text)
-    carried = Carried(engine, gray, application) if application else _shared(engine, snapshot, gray)
-    contexts = _contexts(carried, fields)
-    server_span = contexts[2]
-    outbound = wire.compose(gray.wire, application) if application else gray.wire
+    if application:
+        carried = Carried(engine, gray, application)
+        outbound = wire.compose(gray.wire, application)
+    else:
+        carried = snapshot.carried.get(gray) or _remembered(engine, snapshot, gray)
+        outbound = gray.wire
+    context, uncalled, server_span = _contexts(carried, fields)
     if server_span is not None and server_span.is_recording():
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
         tracing.notice(server_span)
-    return Admitted(snapshot, carried, contexts, outbound or None, unchanged=(inbound or "") == outbound)
+    unchanged = (inbound or "") == outbound
+    return Admitted(snapshot, carried, context, uncalled, server_span, outbound or None, unchanged)  # positional: hot
 
 
 def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:
@@ -114,14 +109,12 @@ def _is_trusted(engine: Engine, facts: LiveFacts, gray_text: str) -> bool:
     return trusted
 
 
-def _shared(engine: Engine, snapshot: Snapshot, gray: GrayContext) -> Carried:
+def _remembered(engine: Engine, snapshot: Snapshot, gray: GrayContext) -> Carried:
     """Requests with the same decisions and no baggage of the application share what they carry."""
-    carried = snapshot.carried.get(gray)
-    if carried is None:
-        carried = Carried(engine, gray)
-        if len(snapshot.carried) >= _REMEMBERED:
-            snapshot.carried.clear()
-        snapshot.carried[gray] = carried
+    carried = Carried(engine, gray)
+    if len(snapshot.carried) >= _REMEMBERED:
+        snapshot.carried.clear()
+    snapshot.carried[gray] = carried
     return carried
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -68,6 +68,9 @@ class LiveFacts(RequestFacts):
 
     def is_inside(self) -> bool:
         """Whether the request came from inside: trust level ``private``."""
+        headers = self.headers
+        if "x-forwarded-for" not in headers and "forwarded" not in headers:
+            return peers.is_private(self.peer())
         return peers.is_inside(self.peer(), self._values("forwarded"), self._values("x-forwarded-for"))
 
     def _values(self, name: str) -> list[str]:
@@ -127,9 +130,15 @@ _COMPUTE: Final[Mapping[str, Callable[[LiveFacts], object]]] = MappingProxyType(
 )
 
 
-def joined(name: str, first: str, second: str) -> str:
-    """One value of a header that came twice (RFC 9110, §5.3; cookies by RFC 9113, §8.2.3)."""
-    return f"{first}; {second}" if name == "cookie" else f"{first},{second}"
+def united(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One value for each header, of those that came more than once (RFC 9110, §5.3; cookies: RFC 9113, §8.2.3)."""
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name not in found:
+            found[name] = value
+        else:
+            found[name] += ("; " if name == "cookie" else ",") + value
+    return found
 
 
 def parse_cookies(header: str) -> Mapping[str, str]:
