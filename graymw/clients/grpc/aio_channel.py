@@ -179,9 +179,13 @@ def _made(kind: str, method: str, arguments: Arguments, channel: aio.Channel) ->
 
 
 def finish_with(call: Any, outgoing: Outgoing) -> None:
-    """Finish a plan when its call is over."""
+    """Finish a plan when its call is over; at once where an interceptor returned something that cannot tell."""
     try:
-        call.add_done_callback(partial(_finish, outgoing))
+        watch = getattr(call, "add_done_callback", None)
+        if watch is None:
+            outgoing.finish()
+        else:
+            watch(partial(_finish, outgoing))
     except Exception as error:  # noqa: BLE001 - the call must go on
         contained("grpc.aio", error)
         outgoing.finish()

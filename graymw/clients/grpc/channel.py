@@ -198,9 +198,12 @@ def _made(kind: str, method: str, arguments: Arguments, channel: grpc.Channel) -
 
 
 def finish_with(call: Any, outgoing: Outgoing) -> None:
-    """Finish a plan when its call is over."""
+    """Finish a plan when its call is over; at once where an interceptor returned something that cannot tell."""
     try:
-        if not call.add_callback(partial(_finish, call, outgoing)):
+        watch = getattr(call, "add_callback", None)
+        if watch is None:
+            outgoing.finish()
+        elif not watch(partial(_finish, call, outgoing)):
             _finish(call, outgoing)
     except Exception as error:  # noqa: BLE001 - the call must go on
         contained("grpc", error)
