@@ -15,9 +15,10 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 
 from graymw.runtime import tracing
 
-_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
-_NO_TRACE: Final = "0" * 32
-_NO_SPAN: Final = "0" * 16
+_IDS: Final = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+_TRACEPARENT: Final = re.compile(r"\s*00" + _IDS + r"\s*")
+_LATER_TRACEPARENT: Final = re.compile(r"\s*(?!00|ff)[0-9a-f]{2}" + _IDS + r"(?:-.*)?\s*", re.DOTALL)
+"""Later versions may append something after a dash; version ``ff`` is not valid."""
 
 
 def caller_span(fields: Mapping[str, str]) -> Span | None:
@@ -35,12 +36,8 @@ def caller_span(fields: Mapping[str, str]) -> Span | None:
 
 def remote_parent(traceparent: str, tracestate: str | None = None) -> CallerSpan | None:
     """Span of the caller; None for a header that is not a valid ``traceparent``."""
-    found = _TRACEPARENT.fullmatch(traceparent.strip())
-    if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
-        return None
-    if found[2] == _NO_TRACE or found[3] == _NO_SPAN:
-        return None
-    return CallerSpan(found, tracestate)
+    found = _TRACEPARENT.fullmatch(traceparent) or _LATER_TRACEPARENT.fullmatch(traceparent)
+    return CallerSpan(found, tracestate) if found is not None else None
 
 
 class CallerSpan(NonRecordingSpan):
@@ -53,7 +50,7 @@ class CallerSpan(NonRecordingSpan):
     def __getattr__(self, name: str) -> SpanContext:
         if name != "_context":  # what NonRecordingSpan keeps its context under
             raise AttributeError(name)
-        _, trace_id, span_id, flags, _ = self._traceparent.groups()
+        trace_id, span_id, flags = self._traceparent.groups()
         self._context = SpanContext(
             trace_id=int(trace_id, 16),
             span_id=int(span_id, 16),
