@@ -157,7 +157,7 @@ class _Resolver:
     def _has(self, node: Call, scope: frozenset[str]) -> Node:
         if len(node.arguments) != 1 or not isinstance(node.arguments[0], Select):
             self.problems.append(
-                "has() takes a member such as has(cookies.name); for names with - write 'x-a' in request.headers"
+                "has() takes a member such as has(cookies.name); for a name with - write 'x-a' in query"
             )
             return node
         member = self.visit(node.arguments[0], scope)
