@@ -11,12 +11,18 @@ import atexit
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import FrameType
 from typing import Any, Final, Protocol, TypeAlias
 
 LIMIT: Final = 5.0
-"""Seconds that the end of a process may be delayed."""
+"""Seconds that the end of a process may be delayed while spans are being sent."""
+
+LIMIT_WHEN_FAILING: Final = 1.5
+"""The same where sending fails: one more attempt."""
+
+_LOOK: Final = 0.05
 
 _ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
@@ -35,19 +41,21 @@ class Flushable(Protocol):
 
 
 _provider: Flushable | None = None
+_is_failing: Callable[[], bool] = bool
 
 
-def flush_at_exit(provider: Flushable) -> None:
+def flush_at_exit(provider: Flushable, *, is_failing: Callable[[], bool]) -> None:
     """Send a provider's last spans when the process ends.
 
     Args:
         provider: The one this process exports by.
+        is_failing: Tells whether its spans cannot be sent just now.
     """
-    global _provider  # noqa: PLW0603 - a process exports by one provider of ours
+    global _provider, _is_failing
     if _provider is None:
         atexit.register(_at_exit)
         _watch_sigterm()
-    _provider = provider
+    _provider, _is_failing = provider, is_failing
 
 
 def flush_after_lifespan(send: Send) -> Send:
@@ -63,30 +71,28 @@ def flush_after_lifespan(send: Send) -> Send:
     return flushing
 
 
-def flush(limit: float = LIMIT) -> None:
-    """Send what has ended.
-
-    Args:
-        limit: Seconds to wait at most.
-    """
+def flush() -> None:
+    """Send what has ended, within the limit."""
     if _provider is not None:
-        _within(limit, _provider.force_flush)
+        _within_limit(_provider.force_flush)
 
 
 def _at_exit() -> None:
     if _provider is not None:
-        _within(LIMIT, _provider.shutdown)
+        _within_limit(_provider.shutdown)
 
 
-def _within(limit: float, work: Callable[[], object]) -> None:
+def _within_limit(work: Callable[[], object]) -> None:
     """Do it in another thread: it may wait for the network, or for a lock that an interrupted thread holds."""
     thread = threading.Thread(target=_contained, args=(work,), name="graymw-flush", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter starts no more threads
         _contained(work)
-    else:
-        thread.join(limit)
+        return
+    began = time.monotonic()
+    while thread.is_alive() and time.monotonic() - began < (LIMIT_WHEN_FAILING if _is_failing() else LIMIT):
+        thread.join(_LOOK)
 
 
 def _contained(work: Callable[[], object]) -> None:

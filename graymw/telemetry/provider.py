@@ -9,17 +9,19 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
 from graymw.telemetry.exporters import Export
+from graymw.telemetry.flushing import flush_at_exit
 from graymw.telemetry.reporting import ReportingExporter
 
 
 def exporting_provider(exports: Sequence[Export], resource: Mapping[str, str]) -> TracerProvider:
-    """A provider that sends every sampled span by each exporter. The caller flushes it at exit.
+    """A provider that sends every sampled span by each exporter, the last ones when the process ends.
 
     Args:
         resource: Attributes besides those of ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME``.
     """
     provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
-    for export in exports:
-        exporter = ReportingExporter(export)
+    exporters = [ReportingExporter(export) for export in exports]
+    for export, exporter in zip(exports, exporters, strict=True):
         provider.add_span_processor(SimpleSpanProcessor(exporter) if export.at_once else BatchSpanProcessor(exporter))
+    flush_at_exit(provider, is_failing=lambda: any(exporter.is_failing for exporter in exporters))
     return provider

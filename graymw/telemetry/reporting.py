@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -14,7 +15,7 @@ from graymw.telemetry.exporters import Export
 
 log = logging.getLogger("graymw.telemetry")
 
-_LAYERS = 16
+_LAYERS: Final = 16
 
 
 class ReportingExporter(SpanExporter):
@@ -22,35 +23,41 @@ class ReportingExporter(SpanExporter):
 
     Args:
         export: The exporter, and where its spans go.
+
+    Attributes:
+        is_failing: Whether the latest attempt failed. It may be going on: exporters try a batch several times.
     """
 
     def __init__(self, export: Export) -> None:
+        self.is_failing = False
         self._exporter = export.exporter
         self._target = export.target
-        self._failing = False
-        self._quiet = _Quiet()
+        quiet = _Quiet(self._failed)
         for name in export.loggers or (type(export.exporter).__module__,):
-            logging.getLogger(name).addFilter(self._quiet)
+            logging.getLogger(name).addFilter(quiet)
+        self._quiet = quiet
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch; a failure is told, not raised."""
-        self._quiet.begin()
-        raised = ""
-        try:
-            result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - a vendor's exporter may fail in any way
-            result, raised = SpanExportResult.FAILURE, _cause(error)
-        reason, told_failure = self._quiet.end()
-        reason = reason or raised or "no reason was given"
-        failing = told_failure or result is SpanExportResult.FAILURE
-        if failing:
+        with self._quiet:
+            try:
+                result = self._exporter.export(spans)
+            except Exception as error:  # noqa: BLE001 - a vendor's exporter may fail in any way
+                result = SpanExportResult.FAILURE
+                self._failed(_cause(error))
+            lost = result is SpanExportResult.FAILURE or self._quiet.told_error
+        if lost:
             counters.count("telemetry.spans_lost", len(spans))
-        if failing and not self._failing:
-            log.warning("spans cannot be sent to %s, and are dropped until they can: %s", self._target, reason)
-        elif self._failing and not failing:
+            self._failed("no reason was given")
+        elif self.is_failing:
+            self.is_failing = False
             log.warning("spans are sent to %s again", self._target)
-        self._failing = failing
         return result
+
+    def _failed(self, reason: str) -> None:
+        if not self.is_failing:
+            self.is_failing = True
+            log.warning("spans cannot be sent to %s, and may be lost until they can: %s", self._target, reason)
 
     def shutdown(self) -> None:
         """Take no more spans."""
@@ -62,25 +69,33 @@ class ReportingExporter(SpanExporter):
 
 
 class _Quiet(logging.Filter):
-    """Keeps the exporter's own records of a batch to itself; the first one says why it fails."""
+    """While a thread sends a batch, keeps what the exporter logs in it to itself, and hands the reasons on.
 
-    def __init__(self) -> None:
+    Args:
+        on_failure: Takes each reason.
+    """
+
+    def __init__(self, on_failure: Callable[[str], None]) -> None:
         super().__init__()
-        self._batch = threading.local()
+        self._on_failure = on_failure
+        self._thread = threading.local()
 
-    def begin(self) -> None:
-        self._batch.reason, self._batch.failed = "", False
+    def __enter__(self) -> None:
+        self._thread.told_error = False
 
-    def end(self) -> tuple[str, bool]:
-        """The reason, and whether an error was told: some exporters claim success all the same."""
-        found = self._batch.__dict__
-        return found.pop("reason"), found.pop("failed")
+    def __exit__(self, *_: object) -> None:
+        del self._thread.told_error
+
+    @property
+    def told_error(self) -> bool:
+        """Whether an error was logged: some exporters claim success all the same."""
+        return bool(self._thread.told_error)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if "reason" not in self._batch.__dict__ or record.levelno < logging.WARNING:
+        if "told_error" not in self._thread.__dict__ or record.levelno < logging.WARNING:
             return True
-        self._batch.reason = self._batch.reason or _reason(record)
-        self._batch.failed = self._batch.failed or record.levelno >= logging.ERROR
+        self._thread.told_error = self._thread.told_error or record.levelno >= logging.ERROR
+        self._on_failure(_reason(record))
         return False
 
 

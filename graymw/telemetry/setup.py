@@ -15,7 +15,6 @@ from graymw.settings.identity import UNKNOWN_SERVICE, resource_identity
 from graymw.settings.schema import Settings
 from graymw.telemetry import exporters
 from graymw.telemetry.attaching import attach
-from graymw.telemetry.flushing import flush_at_exit
 
 log = logging.getLogger("graymw.telemetry")
 
@@ -55,10 +54,8 @@ def _set_provider(settings: Settings, environ: Mapping[str, str]) -> None:
         return
     from graymw.telemetry.provider import exporting_provider  # noqa: PLC0415 - loads the SDK
 
-    provider = exporting_provider(exports, _resource(settings, environ))
-    trace.set_tracer_provider(provider)
+    trace.set_tracer_provider(exporting_provider(exports, _resource(settings, environ)))
     _give_way()
-    flush_at_exit(provider)
     log.info("spans go to %s", ", ".join(export.target for export in exports))
 
 
