@@ -288,10 +288,9 @@ def test_a_process_starts_from_the_copy_on_disk(
     assert not process.keeper.current.from_disk
 
 
-def test_a_process_starts_from_the_copy_while_the_config_centre_is_down(start: Start) -> None:
-    first = start(RemoteSource("a"))
-    first.keeper.watch()
-    eventually(lambda: first.revision == "a")
+def test_a_process_starts_from_the_copy_while_the_config_centre_is_down(start: Start, state: StateDir) -> None:
+    start(RemoteSource("a")).keeper.watch()
+    eventually(state.names)
     source = RemoteSource(SourceError("down"))
     process = start(source)
     assert process.revision == "a"
