@@ -13,12 +13,12 @@ import pytest
 import requests
 from fastapi import FastAPI
 from flask import Flask
-from graymw.middleware.grpc import GrayServerInterceptor
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import graymw
+from graymw.grpc import GrayServerInterceptor
 
 from .servers import free_port, serving_asgi, serving_wsgi
 
