@@ -40,8 +40,13 @@ def test_an_expression_tells_the_facts_it_reads_and_its_error() -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    [Expression("unknown == 1"), Expression("("), FactTest(Fact("user"), "regex", "("), FactTest(Fact("user"), "cidr", ("x",))],
-)  # fmt: skip
+    [
+        Expression("unknown == 1"),
+        Expression("("),
+        FactTest(Fact("user"), "regex", "("),
+        FactTest(Fact("user"), "cidr", ("x",)),
+    ],
+)
 def test_what_check_would_refuse_does_not_hold(condition: Expression | FactTest) -> None:
     found = judge(condition, RequestFacts(user="a"), clock)
 
