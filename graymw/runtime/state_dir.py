@@ -124,9 +124,10 @@ class StateDir:
             os.unlink(name, dir_fd=directory)
 
     def names(self) -> list[str]:
-        """Names of all files, sorted."""
+        """Names of all files that are in place, sorted."""
         with self._opened() as directory:
-            return sorted(os.listdir(directory))  # noqa: PTH208  of the descriptor, not of a path
+            found = os.listdir(directory)  # noqa: PTH208  of the descriptor, not of a path
+        return sorted(name for name in found if not name.startswith("."))
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

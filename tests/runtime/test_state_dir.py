@@ -52,20 +52,21 @@ def test_a_reader_sees_whole_files_only(state: StateDir) -> None:
         writer.start()
     while any(writer.is_alive() for writer in writers):
         assert state.read("a") in whole
-    assert state.names() == ["a"]
+        assert state.names() == ["a"]
+    assert list(state.path.iterdir()) == [state.path / "a"]
 
 
 def test_a_write_that_was_interrupted_is_no_obstacle(state: StateDir) -> None:
     (state.path / f".a.{os.getpid()}.{threading.get_ident()}").write_bytes(b"half")
     state.write("a", b"1")
-    assert state.names() == ["a"]
+    assert list(state.path.iterdir()) == [state.path / "a"]
 
 
 def test_a_failed_write_leaves_what_was_there(state: StateDir) -> None:
     (state.path / "a").mkdir()
     with pytest.raises(OSError, match="a"):
         state.write("a", b"1")
-    assert state.names() == ["a"]
+    assert list(state.path.iterdir()) == [state.path / "a"]
 
 
 def test_a_link_is_not_followed(state: StateDir, tmp_path: Path) -> None:
