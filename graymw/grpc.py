@@ -5,10 +5,8 @@ Clients need no line of their own: ``graymw.instrument()``, which any of these i
 
 from __future__ import annotations
 
-from graymw.bootstrap import settings_or_off
 from graymw.installation import SettingsLike, start
 from graymw.middleware.grpc import AioInterceptor, BlockingInterceptor
-from graymw.runtime.engine import Engine
 
 
 class GrayServerInterceptor(BlockingInterceptor):
@@ -19,7 +17,7 @@ class GrayServerInterceptor(BlockingInterceptor):
     """
 
     def __init__(self, *, settings: SettingsLike = None) -> None:
-        super().__init__(_engine(settings))
+        super().__init__(start(settings))
 
 
 class GrayAioServerInterceptor(AioInterceptor):
@@ -30,9 +28,4 @@ class GrayAioServerInterceptor(AioInterceptor):
     """
 
     def __init__(self, *, settings: SettingsLike = None) -> None:
-        super().__init__(_engine(settings))
-
-
-def _engine(settings: SettingsLike) -> Engine | None:
-    resolved = settings_or_off(settings)
-    return start(resolved) if resolved.enabled else None
+        super().__init__(start(settings))
