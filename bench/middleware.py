@@ -76,10 +76,20 @@ class Nothing(SpanExporter):
 
 def scope(headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
     return {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/ping",
-        "raw_path": b"/ping", "query_string": b"", "root_path": "", "headers": headers, "client": ("127.0.0.1", 50000),
-        "server": ("127.0.0.1", 8000), "state": {},
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/ping",
+        "raw_path": b"/ping",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+        "state": {},
+    }
 
 
 async def _receive() -> dict[str, Any]:
@@ -204,11 +214,23 @@ def fastapi_app() -> Any:
 def environ(headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
     fields = {"HTTP_" + name.decode().upper().replace("-", "_"): value.decode() for name, value in headers}
     return {
-        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/ping", "QUERY_STRING": "", "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "8000", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http",
-        "wsgi.input": None, "wsgi.errors": None, "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,
-        "wsgi.version": (1, 0), **fields,
-    }  # fmt: skip
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/ping",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": None,
+        "wsgi.errors": None,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.version": (1, 0),
+        **fields,
+    }
 
 
 def wsgi_call(app: Any, headers: list[tuple[bytes, bytes]]) -> Callable[[], object]:
@@ -251,8 +273,8 @@ def _middleware(app: Any, cls: Any) -> Any:
 
 
 def main() -> None:
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as contrib
-    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as contrib_wsgi
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as Contrib
+    from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as ContribWSGI
 
     settings = {"service": "orders", "version": "v1", "rules": _rule_file()}
     cases: dict[str, Any] = {}
@@ -268,7 +290,7 @@ def main() -> None:
     both(
         "asgi contrib, no SDK",
         asgi_call,
-        contrib(bare_asgi, tracer_provider=trace.NoOpTracerProvider()),
+        Contrib(bare_asgi, tracer_provider=trace.NoOpTracerProvider()),
     )
     for framework, make in (("starlette", starlette_app), ("fastapi", fastapi_app)):
         both(f"{framework} bare", asgi_call, make())
@@ -293,16 +315,16 @@ def main() -> None:
     recorded["asgi bare"] = asgi_call(bare_asgi, EDGE)
     recorded["asgi graymw"] = asgi_call(graymw.install(bare_asgi, settings=settings), EDGE)
     recorded["asgi graymw hop"] = asgi_call(graymw.install(bare_asgi, settings=settings), HOP)
-    recorded["asgi contrib"] = asgi_call(contrib(bare_asgi, tracer_provider=provider), EDGE)
+    recorded["asgi contrib"] = asgi_call(Contrib(bare_asgi, tracer_provider=provider), EDGE)
     recorded["asgi contrib, server span only"] = asgi_call(
-        contrib(bare_asgi, tracer_provider=provider, exclude_spans=["receive", "send"]), EDGE
+        Contrib(bare_asgi, tracer_provider=provider, exclude_spans=["receive", "send"]), EDGE
     )
     recorded["asgi contrib + graymw"] = asgi_call(
-        contrib(graymw.install(bare_asgi, settings=settings), tracer_provider=provider), EDGE
+        Contrib(graymw.install(bare_asgi, settings=settings), tracer_provider=provider), EDGE
     )
     recorded["wsgi bare"] = wsgi_call(bare_wsgi, EDGE)
     recorded["wsgi graymw"] = wsgi_call(graymw.install(bare_wsgi, settings=settings), EDGE)
-    recorded["wsgi contrib"] = wsgi_call(contrib_wsgi(bare_wsgi, tracer_provider=provider), EDGE)
+    recorded["wsgi contrib"] = wsgi_call(ContribWSGI(bare_wsgi, tracer_provider=provider), EDGE)
     with_spans = measure(recorded)
     _report(plain, with_spans)
 
