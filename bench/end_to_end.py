@@ -46,7 +46,7 @@ def application(case: str) -> Any:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     import graymw
-    from bench.middleware import Floor, Nothing
+    from bench.served import Floor, Nothing
 
     app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False})
 
@@ -140,7 +140,7 @@ def main() -> None:
         return
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: apt-get install wrk (or your system's package of that name)")
-    from bench.middleware import RULES
+    from bench.served import RULES
 
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"graymw-bench-{os.getpid()}"
     folder.mkdir()
