@@ -50,7 +50,7 @@ class LazyCommands(TyperGroup):
 
 
 def _loaded(name: str) -> Any:
-    single = typer.Typer(add_completion=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     single.command(name)(importlib.import_module(f"graymw.cli.{name}").command)
     return typer.main.get_command(single)
 

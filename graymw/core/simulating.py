@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,9 +111,18 @@ def simulate(
     return SimulationReport(ruleset.revision, requests, releases)
 
 
-def synthetic(ruleset: RuleSet, given: RequestFacts) -> Callable[[int], RequestFacts]:
-    """Function that makes requests which differ in their keys alone."""
+def synthetic(
+    ruleset: RuleSet, given: RequestFacts, *, keys: Iterable[Fact] | None = None
+) -> Callable[[int], RequestFacts]:
+    """Function that makes requests which differ in their keys alone.
+
+    Args:
+        given: Facts that all requests have.
+        keys: What differs, as far as it is not given; None: the user, and whatever the releases are sticky by.
+    """
     sticky = {key.fact for release in ruleset.document.releases for key in release.sticky} | {Fact("user")}
+    if keys is not None:
+        sticky = set(keys)
     named = sorted((fact for fact in sticky if fact.name), key=str)
     plain = sorted(fact.kind for fact in sticky if not fact.name and getattr(given, fact.kind) is None)
 
