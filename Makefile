@@ -26,7 +26,7 @@ bench: $(VENV)-bench/.bench ## Figures against peers, as ratios of one run (BENC
 	@for name in $(BENCH); do $(VENV)-bench/bin/python -m bench.$$name || exit 1; done
 
 test-legacy: ## The thrift exporter of graymw[jaeger-legacy], in its own environment
-	@tests/legacy/run.sh "$(PYTHON)"
+	@VENV="$(VENV)-legacy" PYTHON="$(PYTHON)" tests/legacy/run.sh
 
 demo-from-wheel: ## The demo as a user gets it: from a wheel, in an environment of its own, outside the checkout
 	@rm -rf $(VENV)-wheel && $(PYTHON) -m venv $(VENV)-wheel
