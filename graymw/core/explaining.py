@@ -175,7 +175,9 @@ def _decided(release: Release, rule: Rule | None, drawn: int | None) -> tuple[st
 
 
 def _told(atom: Atom) -> str:
+    absent = [name for name, value in atom.actual if value is None]
     if atom.error is not None:
-        return f"{atom.text} failed: {atom.error}"
+        # The library speaks of the stand-ins that an absent fact is bound by.
+        return f"{atom.text} failed: " + (f"{', '.join(absent)} is absent" if absent else atom.error)
     actual = ", ".join(f"{name} is {'absent' if value is None else repr(value)}" for name, value in atom.actual)
     return f"{atom.text} {'holds' if atom.holds else 'does not hold'}" + (f" ({actual})" if actual else "")

@@ -93,6 +93,14 @@ def test_a_failing_expression_tells_its_error() -> None:
     assert "failed" in told.rules[0].why
 
 
+def test_an_expression_that_misses_a_fact_says_which() -> None:
+    ruleset = one_release(Rule("even", Expression("uid % 10 == 0"), use="v2"))
+
+    (told,) = explain(ruleset, RequestFacts()).releases
+
+    assert told.rules[0].why == "uid % 10 == 0 failed: user is absent"
+
+
 def test_why_picks_the_parts_that_settled_it() -> None:
     ruleset = one_release(
         Rule(
