@@ -9,7 +9,6 @@ import functools
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version as distribution_version
 from typing import Annotated, Any, Final
 
 import typer
@@ -64,7 +63,9 @@ app: Final = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"graymw {distribution_version('graymw')}")
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other use of the command needs
+
+        typer.echo(f"graymw {version('graymw')}")
         raise typer.Exit
 
 

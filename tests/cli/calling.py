@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,3 +44,33 @@ class Outcome:
 
 
 Call = Callable[..., Outcome]
+
+
+def in_a_terminal(*arguments: str, both: bool = False, **environ: str) -> tuple[int, bytes, str]:
+    """Runs a command in a process whose standard error, and output where ``both``, is a terminal of 80 columns.
+
+    Returns:
+        Exit code, standard output where it is no terminal, and what the terminal was shown.
+    """
+    ours, theirs = pty.openpty()
+    known = {"TERM": "xterm-256color", "COLUMNS": "80", **environ}
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "graymw", *arguments],
+            stdout=theirs if both else subprocess.PIPE,
+            stderr=theirs,
+            env={**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **known},
+        ) as process:
+            os.close(theirs)
+            shown = b"".join(iter(lambda: _read(ours), b""))
+            out, _ = process.communicate(timeout=60)
+        return process.returncode, out or b"", shown.decode()
+    finally:
+        os.close(ours)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # Linux: nobody holds the other side any more
+        return b""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import graymw
 from graymw.core.document import parse
 
-from .calling import RULES, Call
+from .calling import RULES, Call, in_a_terminal
 
 REVISION = parse(RULES).revision
 
@@ -132,6 +132,13 @@ class TestForPeople:
 
     def test_without_a_terminal_there_is_no_colour(self, call: Call, rules: Path) -> None:
         assert "\x1b" not in call("explain", "--rules", rules, "--user", "40").out
+
+    def test_in_a_terminal_there_is_colour_unless_it_is_unwanted(self, rules: Path) -> None:
+        arguments = ("explain", "--rules", str(rules), "--user", "40")
+        coloured, plain = (in_a_terminal(*arguments, both=True, **environ) for environ in ({}, {"NO_COLOR": "1"}))
+        assert re.search(r"\x1b\[[0-9;]*3[0-9]m", coloured[2])
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain[2])
+        assert "even-uids" in plain[2]
 
     def test_markup_in_values_is_text(self, call: Call, rules: Path) -> None:
         assert "user [red]x[/red]," in call("explain", "--rules", rules, "--user", "[red]x[/red]").out

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import graymw
 from graymw.cli.simulate import key_fact
 from graymw.core.model import Fact
 
-from .calling import RULES, Call
+from .calling import RULES, Call, in_a_terminal
 
 SPLIT = "{schema: 1, releases: {shop: {stable: v1, sticky: [%s], rules: [{name: canary, split: {v2: 10%%}}]}}}"
 
@@ -167,30 +163,10 @@ class TestForPeople:
         assert "nothing to decide" in outcome.out
 
     def test_a_terminal_sees_progress_and_pipes_stay_clean(self, rules: Path) -> None:
-        ours, theirs = pty.openpty()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "graymw", "simulate", "--rules", str(rules), "--json"],
-                stdout=subprocess.PIPE,
-                stderr=theirs,
-                env={**os.environ, "TERM": "xterm"},
-            )
-            os.close(theirs)
-            out, shown = b"", b""
-            while True:
-                try:
-                    chunk = os.read(ours, 4096)
-                except OSError:  # Linux: the other side is closed
-                    break
-                if not chunk:
-                    break
-                shown += chunk
-            out, _ = process.communicate(timeout=60)
-        finally:
-            os.close(ours)
-        assert process.returncode == 0
-        assert b"deciding" in shown
-        assert b"100000/100000" in shown
+        code, out, shown = in_a_terminal("simulate", "--rules", str(rules), "--json")
+        assert code == 0
+        assert "deciding" in shown
+        assert "100000/100000" in shown
         assert json.loads(out)["requests"] == 100_000
 
 
