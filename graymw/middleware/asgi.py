@@ -11,7 +11,7 @@ from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
 
 from graymw.errors import GrayUnavailableError
-from graymw.middleware.answers import SET_COOKIE, cookie_header, unavailable
+from graymw.middleware.answers import SET_COOKIE, Answer, cookie_header, misdirected, unavailable
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
@@ -95,7 +95,9 @@ class GrayASGIMiddleware:
             send = self._watched(send, scope, facts, span)
         tokens = attach(context, admitted.carried)
         try:
-            if admitted.snapshot.may_refuse:
+            if admitted.misdirected and scope["type"] == "http":
+                await _answer(send, misdirected(engine.settings.version, admitted.gray))
+            elif admitted.snapshot.may_refuse:
                 await self._refusing(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
@@ -182,6 +184,9 @@ class GrayASGIMiddleware:
         except GrayUnavailableError as error:
             if started or scope["type"] != "http":
                 raise
-            status, headers, body = unavailable(error)
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await _answer(send, unavailable(error))
+
+
+async def _answer(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})

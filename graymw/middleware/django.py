@@ -16,7 +16,7 @@ from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import Span
 
 from graymw.errors import GrayUnavailableError
-from graymw.middleware.answers import COOKIE_NAME, unavailable
+from graymw.middleware.answers import COOKIE_NAME, Answer, misdirected, unavailable
 from graymw.middleware.asgi import MARK as ASGI_MARK
 from graymw.middleware.asgi import GrayASGIMiddleware
 from graymw.middleware.wsgi import MARK, GrayWSGIApp, WsgiFacts, all_headers
@@ -42,10 +42,11 @@ def install_django(handler: Any, engine: Engine) -> Any:
 def _refused(_request: HttpRequest, error: BaseException) -> HttpResponse | None:
     if not isinstance(error, GrayUnavailableError):
         return None
-    status, headers, body = unavailable(error)
-    return HttpResponse(
-        body, status=status, headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-    )
+    return _response(unavailable(error))
+
+
+def _response(answer: Answer) -> HttpResponse:
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.text_headers))
 
 
 class DjangoFacts(WsgiFacts):
@@ -96,7 +97,7 @@ class GrayMiddleware:
             return self.get_response(request)
         tokens = attach(visit.context, visit.admitted.carried)
         try:
-            return self._leave(visit, self.get_response(request))
+            return self._leave(visit, self._misdirected(visit) or self.get_response(request))
         except BaseException as error:
             visit.end(error)
             raise
@@ -109,12 +110,18 @@ class GrayMiddleware:
             return await self.get_response(request)
         tokens = attach(visit.context, visit.admitted.carried)
         try:
-            return self._leave(visit, await self.get_response(request))
+            return self._leave(visit, self._misdirected(visit) or await self.get_response(request))
         except BaseException as error:
             visit.end(error)
             raise
         finally:
             detach(tokens)
+
+    def _misdirected(self, visit: Visit) -> HttpResponse | None:
+        admitted = visit.admitted
+        if not admitted.misdirected:
+            return None
+        return _response(misdirected(self.engine.settings.version, admitted.gray))
 
     @staticmethod
     def process_exception(request: HttpRequest, error: BaseException) -> HttpResponse | None:

@@ -34,5 +34,5 @@ def _is_wrapped(wsgi_app: object) -> bool:
 
 
 def _refused(error: GrayUnavailableError) -> Response:
-    status, headers, body = unavailable(error)
-    return Response(body, status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
+    answer = unavailable(error)
+    return Response(answer.body, answer.status, answer.text_headers)

@@ -36,6 +36,7 @@ class Admitted(NamedTuple):
             span is current, so this is for those inside of us.
         baggage: Value of the one ``baggage`` header the application may see; None: it may see none.
         unchanged: The request's own headers are right as they are.
+        misdirected: The caller meant another version than this process is, and ``GRAYMW_STRICT`` says to refuse that.
         server_span: The SERVER span of an instrumentation outside of us, live or dropped by its sampler; None where
             there is none.
     """
@@ -47,6 +48,7 @@ class Admitted(NamedTuple):
     server_span: Span | None
     baggage: str | None
     unchanged: bool
+    misdirected: bool
 
     @property
     def gray(self) -> GrayContext:
@@ -78,7 +80,19 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
         tracing.notice(server_span)
     unchanged = (inbound or "") == outbound
-    return Admitted(snapshot, carried, context, uncalled, server_span, outbound or None, unchanged)  # positional: hot
+    misrouted = snapshot.is_misrouted(gray, engine.settings.version)
+    if misrouted:
+        counters.count("misrouted")
+    return Admitted(  # positional: every request comes by
+        snapshot,
+        carried,
+        context,
+        uncalled,
+        server_span,
+        outbound or None,
+        unchanged,
+        misrouted and engine.settings.strict,
+    )
 
 
 def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:

@@ -57,6 +57,7 @@ class Snapshot:
     carried: dict[GrayContext, Any] = field(default_factory=dict)
     _inherited: dict[str, Inherited] = field(default_factory=dict)
     _served: dict[GrayContext, Mapping[str, str | bool]] = field(default_factory=dict)
+    _misrouted: dict[GrayContext, bool] = field(default_factory=dict)
 
     @property
     def document(self) -> RuleDocument:
@@ -123,6 +124,19 @@ class Snapshot:
         if honoured is not None:
             attributes["gray.honoured"] = honoured
         return attributes
+
+    def is_misrouted(self, gray: GrayContext, served_version: str) -> bool:
+        """Whether the caller meant another version of this service than this instance is of."""
+        known = self._misrouted.get(gray)
+        if known is None:
+            release = self.document.governing(self.service)
+            decision = gray.decisions.get(release.name) if release else None
+            told = decision is not None and decision.reason == "inherited"
+            known = told and self.honoured(gray, served_version) is False
+            if len(self._misrouted) >= CACHE_LIMIT:
+                self._misrouted.clear()
+            self._misrouted[gray] = known
+        return known
 
     def honoured(self, gray: GrayContext, served_version: str) -> bool | None:
         """Whether this instance is of the version decided for its service; None where none was decided for it."""

@@ -51,7 +51,7 @@ class Settings:
         registry: ``static`` or the URL of a registry.
         services: Instances by service, for the static registry.
         register: Whether this process registers itself.
-        strict: Whether problems that are otherwise contained are raised, for tests and development.
+        strict: Whether a request meant for another version of this service is refused (421) rather than served.
         feature_flags: Whether ``feature_flag.*`` attributes are written.
         state_dir: Where the last good document and the status lie; empty for the default place.
         cookie_max_age: Seconds for which an issued ``gray_id`` cookie lasts.

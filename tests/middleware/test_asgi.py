@@ -236,6 +236,26 @@ class TestStandingAside:
         assert graymw.install(recorder, settings={**settings, "enabled": "false"}) is recorder
 
 
+class TestAnotherVersionsRequests:
+    MEANT_FOR_V2 = [(b"baggage", b"gray.checkout=v2,gray-rev=00000001")]
+
+    def test_they_are_answered_and_counted(self, app: Any) -> None:
+        assert ask(app, self.MEANT_FOR_V2)[0]["status"] == 200
+        assert counters.snapshot()["misrouted"] == 1
+
+    def test_strictly_they_are_refused_with_421(self, recorder: Recorder, settings: dict[str, object]) -> None:
+        app = graymw.install(recorder, settings={**settings, "strict": "true"})
+        sent = ask(app, self.MEANT_FOR_V2)
+        assert sent[0]["status"] == 421
+        assert b'"served": "v1", "decided": "v2"' in sent[1]["body"]
+        assert recorder.scopes == []
+
+    def test_what_this_process_decides_itself_is_served(self, recorder: Recorder, settings: dict[str, object]) -> None:
+        app = graymw.install(recorder, settings={**settings, "strict": "true"})
+        assert ask(app, [(b"x-gray-version", b"true")])[0]["status"] == 200
+        assert "misrouted" not in counters.snapshot()
+
+
 class TestRefusing:
     def test_a_call_nobody_may_take_answers_503(self, tmp_path: Any) -> None:
         rules = tmp_path / "rules.yaml"

@@ -215,6 +215,16 @@ def test_a_call_nobody_may_take_answers_503(tmp_path: Any) -> None:
     assert b"payments" in body
 
 
+def test_strictly_a_request_meant_for_another_version_is_refused_with_421(
+    seen: Seen, environs: list[dict[str, Any]], settings: dict[str, object]
+) -> None:
+    app = validator(graymw.install(plain(seen, environs), settings={**settings, "strict": "true"}))
+    status, _, body = ask(app, {"baggage": "gray.checkout=v2,gray-rev=00000001"})
+    assert status == "421 Misdirected Request"
+    assert b'"decided": "v2"' in body
+    assert seen == []
+
+
 latin = st.text(st.characters(max_codepoint=255), max_size=120)
 
 
