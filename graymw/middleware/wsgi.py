@@ -110,15 +110,18 @@ class GrayWSGIApp:
     ) -> Iterable[bytes]:
         """Within the request's own context, which is dropped with the request: nothing to detach."""
         attach(otel, admitted.carried)
+        if admitted.misdirected:
+            refusal = misdirected(self.engine.settings.version, admitted.gray)
+            start_response(f"{refusal.status} {refusal.reason}", refusal.text_headers)
+            return [refusal.body]
         try:
             body = self.app(environ, start_response)
         except GrayUnavailableError as error:
             if not admitted.snapshot.may_refuse:
                 raise
-            status, headers, answer = unavailable(error)
-            text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-            start_response(f"{status} Service Unavailable", text, sys.exc_info())
-            return [answer]
+            answer = unavailable(error)
+            start_response(f"{answer.status} {answer.reason}", answer.text_headers, sys.exc_info())
+            return [answer.body]
         if otel is admitted.uncalled and otel is not admitted.context and trace.get_current_span() is INVALID_SPAN:
             # Flask's instrumentation has ended its span by now; a streamed body belongs to the caller's trace still.
             attach(admitted.context, admitted.carried)

@@ -80,7 +80,7 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
         tracing.notice(server_span)
     unchanged = (inbound or "") == outbound
-    misrouted = snapshot.is_misrouted(gray, engine.settings.version)
+    misrouted = gray_text != "" and snapshot.is_misrouted(gray, engine.settings.version)
     if misrouted:
         counters.count("misrouted")
     return Admitted(  # positional: every request comes by

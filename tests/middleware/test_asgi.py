@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -237,7 +237,7 @@ class TestStandingAside:
 
 
 class TestAnotherVersionsRequests:
-    MEANT_FOR_V2 = [(b"baggage", b"gray.checkout=v2,gray-rev=00000001")]
+    MEANT_FOR_V2: ClassVar[Headers] = [(b"baggage", b"gray.checkout=v2,gray-rev=00000001")]
 
     def test_they_are_answered_and_counted(self, app: Any) -> None:
         assert ask(app, self.MEANT_FOR_V2)[0]["status"] == 200
