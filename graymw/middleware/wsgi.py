@@ -18,7 +18,7 @@ from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from graymw.errors import GrayUnavailableError
-from graymw.middleware.answers import cookie_header, unavailable
+from graymw.middleware.answers import cookie_header, misdirected, unavailable
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach
