@@ -3,7 +3,7 @@
 ::
 
     from openfeature import api
-    api.set_provider_and_wait(graymw.openfeature.GrayProvider())
+    api.set_provider(graymw.openfeature.GrayProvider())
     api.get_client().get_string_value("checkout", "v1")     # the version
     api.get_client().get_boolean_value("checkout", False)   # whether it is gray
 

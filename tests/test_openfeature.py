@@ -22,6 +22,7 @@ from graymw.openfeature import GrayProvider, facts_of
 from graymw.runtime.current import Carried, attach, default_engine, detach
 from graymw.settings.schema import Settings
 
+set_provider = getattr(api, "set_provider_and_wait", api.set_provider)  # the first where there is one: 0.10
 RULES: dict[str, Any] = {
     "schema": 1,
     "releases": {
@@ -41,7 +42,7 @@ RULES: dict[str, Any] = {
 
 @pytest.fixture
 def client() -> Iterator[OpenFeatureClient]:
-    api.set_provider_and_wait(GrayProvider(RULES))
+    set_provider(GrayProvider(RULES))
     yield api.get_client()
     api.clear_providers()
 
@@ -152,7 +153,7 @@ class TestRulesInForce:
 
     def test_they_are_those_of_the_installed_application(self, path: Path) -> None:
         engine = engine_for(Settings.from_mapping({"rules": str(path)}))
-        api.set_provider_and_wait(GrayProvider())
+        set_provider(GrayProvider())
         try:
             assert default_engine() is engine
             assert api.get_client().get_string_value("shop", "none") == "v2"
@@ -161,7 +162,7 @@ class TestRulesInForce:
 
     def test_without_one_they_are_those_of_the_environment(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GRAYMW_RULES", str(path))
-        api.set_provider_and_wait(GrayProvider())
+        set_provider(GrayProvider())
         try:
             assert api.get_client().get_string_value("shop", "none") == "v2"
         finally:
@@ -169,7 +170,7 @@ class TestRulesInForce:
 
     def test_refused_settings_leave_no_release(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GRAYMW_TRUST", "everyone")
-        api.set_provider_and_wait(GrayProvider())
+        set_provider(GrayProvider())
         try:
             found = api.get_client().get_string_details("shop", "v7")
             assert (found.value, found.error_code) == ("v7", ErrorCode.FLAG_NOT_FOUND)

@@ -79,16 +79,17 @@ class TestEntry:
 
 class TestWrongUse:
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "path", "told"),
         [
-            (["chek"], "graymw: No such command 'chek'. Did you mean 'check'?; see 'graymw --help'"),
-            (["check", "--foo"], "graymw check: No such option: --foo; see 'graymw check --help'"),
-            (["check", "a", "b"], "graymw check: Got unexpected extra argument(s) (b); see 'graymw check --help'"),
+            (["chek"], "graymw", "No such command 'chek'"),
+            (["check", "--foo"], "graymw check", "No such option: --foo"),
+            (["check", "a", "b"], "graymw check", "unexpected extra argument"),
         ],
     )
-    def test_it_is_told_in_one_line(self, call: Call, arguments: list[str], told: str) -> None:
+    def test_it_is_told_in_one_line(self, call: Call, arguments: list[str], path: str, told: str) -> None:
         outcome = call(*arguments)
-        assert (outcome.code, outcome.out, outcome.err) == (2, "", f"{told}\n")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert re.fullmatch(rf"{path}: .*{told}.*; see '{path} --help'\n", outcome.err)
 
 
 class TestErrors:
