@@ -73,10 +73,10 @@ def _told(error: Exception) -> int:
         path = context.command_path if context is not None else "graymw"
         terminal.complain(f"{path}: {' '.join(str(told()).split()).rstrip('.')}; see '{path} --help'")
         return int(getattr(error, "exit_code", WRONG_USE))
-    if os.environ.get("GRAYMW_STRICT", "").lower() in ("1", "true", "yes", "on"):
+    if sys.flags.dev_mode:
         raise error
     named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     terminal.complain(
-        f"graymw: this should not have happened ({named}); GRAYMW_STRICT=true shows where, please report it"
+        f"graymw: this should not have happened ({named}); 'python -X dev -m graymw' shows where, please report it"
     )
     return PROBLEM

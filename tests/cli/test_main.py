@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from importlib.metadata import version
 from pathlib import Path
 
@@ -122,11 +123,11 @@ class TestErrors:
         assert outcome.err.count("\n") == 1
         assert "ZeroDivisionError: oh" in outcome.err
 
-    def test_a_fault_of_ours_is_raised_where_strictness_is_asked_for(
+    def test_in_pythons_development_mode_a_fault_of_ours_is_raised(
         self, call: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.failing(monkeypatch, ZeroDivisionError("oh"))
-        monkeypatch.setenv("GRAYMW_STRICT", "true")
+        monkeypatch.setattr("graymw.cli.outcome.sys", types.SimpleNamespace(flags=types.SimpleNamespace(dev_mode=True)))
         with pytest.raises(ZeroDivisionError):
             call("bucket", "a", "b")
 
