@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import types
 from importlib.metadata import version
 from pathlib import Path
 
@@ -123,13 +122,16 @@ class TestErrors:
         assert outcome.err.count("\n") == 1
         assert "ZeroDivisionError: oh" in outcome.err
 
-    def test_in_pythons_development_mode_a_fault_of_ours_is_raised(
-        self, call: Call, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.failing(monkeypatch, ZeroDivisionError("oh"))
-        monkeypatch.setattr("graymw.cli.outcome.sys", types.SimpleNamespace(flags=types.SimpleNamespace(dev_mode=True)))
-        with pytest.raises(ZeroDivisionError):
-            call("bucket", "a", "b")
+    def test_in_pythons_development_mode_a_fault_of_ours_shows_where(self) -> None:
+        code = (
+            "import graymw.cli.bucket as command; command.command = lambda: 1 / 0;"
+            "from graymw.cli.main import run; run(['bucket'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "Traceback" in done.stderr
+        assert "ZeroDivisionError" in done.stderr
 
     def test_an_interruption_is_no_error_text(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failing(monkeypatch, KeyboardInterrupt())
