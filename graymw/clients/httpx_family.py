@@ -38,7 +38,7 @@ class Family:
     def __init__(self, library: ModuleType) -> None:
         self._name = library.__name__
         self._sync_transport = library.HTTPTransport
-        self._async_transport = library.AsyncHTTPTransport
+        self._network = (library.HTTPTransport, library.AsyncHTTPTransport)
         self._in_process = (library.MockTransport, library.ASGITransport, library.WSGITransport)
         self._headers = headers_of(library.Headers)
         self._network_traced = TracedWatch()
@@ -110,7 +110,7 @@ class Family:
         """The one place where an instance is chosen. None: the call is left alone, or a layer above planned it."""
         try:
             url = request.url
-            if request.__dict__.get(_PLANNED) is url:
+            if getattr(request, _PLANNED, None) is url:
                 return None
             outgoing = outbound.begin(
                 method=request.method,
@@ -144,16 +144,18 @@ class Family:
 
     def _is_traced(self, transport: Any) -> bool:
         """Whether an OpenTelemetry instrumentation below makes the CLIENT span."""
-        if type(transport).__module__.startswith("opentelemetry.instrumentation."):
-            return True
         own = getattr(transport, "__dict__", {})
         if "handle_request" in own or "handle_async_request" in own:
             return is_traced(own.get("handle_request")) or is_traced(own.get("handle_async_request"))
         network_traced = self._network_traced(self._sync_transport.__dict__["handle_request"])
+        if type(transport) in self._network:
+            return network_traced
+        if type(transport).__module__.startswith("opentelemetry.instrumentation."):
+            return True
         return network_traced and self._reaches_network(transport, _NESTING)
 
     def _reaches_network(self, transport: Any, depth: int) -> bool:
-        if isinstance(transport, (self._sync_transport, self._async_transport)):
+        if isinstance(transport, self._network):
             return True
         inner = getattr(transport, "__dict__", {}).values() if depth else ()
         return any(
@@ -213,12 +215,23 @@ class ListedHeaders(PublicHeaders):
 
     def merged(self, headers: Any, outgoing: Outgoing) -> Any:
         """A copy with what the call carries."""
-        sent = self._class(headers)
-        fresh = [(name.encode(), name.encode(), value.encode()) for name, value in outgoing.headers]
-        replaced = {name for name, _, _ in fresh}
-        replaced.update(name.encode() for name in outgoing.remove)
+        sent = self._class(headers, headers._encoding)  # noqa: SLF001
+        fresh = [(_ENCODED[name], _ENCODED[name], value.encode()) for name, value in outgoing.headers]
+        replaced = [field[1] for field in fresh]
+        replaced += [_ENCODED[name] for name in outgoing.remove]
         sent._list = [field for field in sent._list if field[1] not in replaced] + fresh  # noqa: SLF001
         return sent
+
+
+class _Encoded(dict[str, bytes]):
+    """Header names as bytes, encoded once; there are as many as propagators set."""
+
+    def __missing__(self, name: str) -> bytes:
+        self[name] = encoded = name.encode()
+        return encoded
+
+
+_ENCODED: Final = _Encoded()
 
 
 def headers_of(headers: Any) -> PublicHeaders:

@@ -141,7 +141,7 @@ def _begin(adapter: BaseAdapter, request: PreparedRequest) -> Outgoing | None:
     try:
         url = request.url or ""
         found = _ORIGIN.match(url)
-        if found is None or request.__dict__.get(_PLANNED) == url:
+        if found is None or getattr(request, _PLANNED, None) == url:
             return None
         scheme, host, port = _origin(found[0])
         return outbound.begin(
@@ -168,10 +168,28 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _baggage(headers: Any) -> str | None:
-    if isinstance(headers, CaseInsensitiveDict):
-        value = headers.get("baggage")
-        return value.decode("latin-1") if isinstance(value, bytes) else value
-    return urllib3.baggage_of(headers)
+    if not _is_listed(headers):
+        return urllib3.baggage_of(headers)
+    _, value = headers._store.get("baggage") or ("", None)  # noqa: SLF001
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _carrying(headers: Any, outgoing: Outgoing) -> CaseInsensitiveDict[Any]:
+    """A copy with what the call carries."""
+    if not _is_listed(headers):
+        return CaseInsensitiveDict(urllib3.carried_headers((headers or {}).items(), outgoing))
+    sent: CaseInsensitiveDict[Any] = object.__new__(CaseInsensitiveDict)
+    fields = sent._store = headers._store.copy()  # type: ignore[attr-defined]  # noqa: SLF001
+    for name in outgoing.remove:
+        fields.pop(name, None)
+    for name, value in outgoing.headers:
+        fields[name] = (name, value)
+    return sent
+
+
+def _is_listed(headers: Any) -> bool:
+    """Whether headers are kept by lower-case name as we know it, which spares most of the time of reading them."""
+    return type(headers) is CaseInsensitiveDict and hasattr(headers, "_store")
 
 
 def _prepared(
@@ -188,8 +206,7 @@ def _prepared(
         sent.__dict__.update(request.__dict__)
         sent.url = url
         sent.__dict__[_PLANNED] = url
-        headers = urllib3.carried_headers((request.headers or {}).items(), outgoing)
-        sent.headers = CaseInsensitiveDict(headers)
+        sent.headers = _carrying(request.headers, outgoing)
         if instance is not None and "host" not in sent.headers:
             sent.headers["Host"] = urllib3.authority(*planned.origin)
     except Exception as error:  # noqa: BLE001 - the call must go out

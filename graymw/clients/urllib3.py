@@ -102,22 +102,23 @@ def _planning(original: Any) -> Any:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        send = original.__get__(pool)
-        if not _patches.active:
-            return send(method, url, body, headers, *args, **kwargs)
         planned = PLANNED.get()
-        if planned is not None and planned.pool is pool:
-            return send(method, url, body, headers, *args, **kwargs)
+        if not _patches.active or (planned is not None and planned.pool is pool):
+            return original.__get__(pool)(method, url, body, headers, *args, **kwargs)
         origin, path = _target(pool, url)
         headers = pool.headers if headers is None else headers
         if planned is not None and planned.origin == origin:
-            planned.pool, url, headers = _routed(pool, url, path, headers, planned)
+            planned.pool = pool
+            if planned.instance is not None:
+                planned.pool, url, headers = _routed(pool, url, path, headers, planned)
             return original.__get__(planned.pool)(method, url, body, headers, *args, **kwargs)
         outgoing = _begin(method, origin, path, headers, traced)
         if outgoing is None:
-            return send(method, url, body, headers, *args, **kwargs)
-        planned = Planned(origin, outgoing.instance)
-        planned.pool, url, headers = _routed(pool, url, path, _carrying(headers, outgoing), planned)
+            return original.__get__(pool)(method, url, body, headers, *args, **kwargs)
+        planned = Planned(origin, outgoing.instance, pool)
+        headers = _carrying(headers, outgoing)
+        if outgoing.instance is not None:
+            planned.pool, url, headers = _routed(pool, url, path, headers, planned)
         reset = PLANNED.set(planned)
         token = outgoing.attach()
         try:
@@ -167,7 +168,7 @@ def _target(pool: HTTPConnectionPool, url: str) -> tuple[tuple[str, str, int | N
 
 def baggage_of(headers: Mapping[str, str]) -> str | None:
     """Value of the ``baggage`` header, several joined."""
-    values = [_text(value) for name, value in headers.items() if len(name) == 7 and name.lower() == "baggage"]
+    values = [_text(value) for name, value in headers.items() if name.lower() == "baggage"]
     return ",".join(values) if values else None
 
 
@@ -177,7 +178,8 @@ def _text(value: str | bytes) -> str:
 
 def carried_headers(headers: Iterable[tuple[str, Any]], outgoing: Outgoing) -> dict[str, Any]:
     """Headers with what the call carries."""
-    replaced = {name for name, _ in outgoing.headers}.union(outgoing.remove)
+    replaced = [name for name, _ in outgoing.headers]
+    replaced += outgoing.remove
     sent = {name: value for name, value in headers if name.lower() not in replaced}
     sent.update(outgoing.headers)
     return sent

@@ -25,6 +25,7 @@ from graymw.runtime import current, outbound, tracing
 from graymw.runtime.current import Carried
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
+from graymw.telemetry.processor import GraySpanProcessor
 
 from .callers import CALLERS, Caller
 from .servers import Echo, serving
@@ -50,6 +51,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     """The application has set a provider; here is what it records."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(GraySpanProcessor())
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     yield exporter

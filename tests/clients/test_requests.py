@@ -233,7 +233,7 @@ def test_a_fault_of_ours_lets_the_call_out_as_it_was(
     monkeypatch.setattr(adapter_module, "_baggage", lambda *_: 1 / 0)
     assert requests.get(f"http://{v1.authority}/", timeout=5).json()["server"] == "v1"
     monkeypatch.undo()
-    monkeypatch.setattr(adapter_module.urllib3, "carried_headers", lambda *_: 1 / 0)
+    monkeypatch.setattr(adapter_module, "_carrying", lambda *_: 1 / 0)
     assert requests.get(f"http://{v1.authority}/", timeout=5).json()["server"] == "v1"
     assert [each.one("baggage") for each in v1.arrived] == [BOTH, None]
     assert counters.snapshot()["client.error"] == 2

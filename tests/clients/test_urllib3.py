@@ -161,6 +161,17 @@ def test_a_pool_over_tls_asks_for_the_logical_name(plain: None, tls_server: Any,
         assert echo.server_names == ["orders"]
 
 
+def test_what_a_pool_verifies_by_may_be_set_later(plain: None, tls_server: Any, certificate: Any) -> None:
+    """As requests does before every call."""
+    with serving("secure", tls_server) as echo:
+        engine = engine_of({"orders": [{"url": f"https://{echo.authority}", "version": "v2"}]})
+        with carrying(engine), HTTPSConnectionPool("orders", retries=False) as pool:
+            with pytest.raises(urllib3.exceptions.SSLError):
+                pool.request("GET", "/")
+            pool.ca_certs = str(certificate)
+            assert pool.request("GET", "/").json()["server"] == "secure"
+
+
 def test_a_plain_pool_speaks_tls_to_an_instance_that_wants_it(plain: None, tls_server: Any) -> None:
     with serving("secure", tls_server) as echo:
         engine = engine_of({"orders": [{"url": f"https://{echo.authority}", "version": "v2"}]})

@@ -25,8 +25,8 @@ from opentelemetry.util._once import Once
 
 import graymw
 from graymw.grpc import GrayAioServerInterceptor, GrayServerInterceptor
-from graymw.middleware import grpc as module
-from graymw.middleware.grpc import _peer
+from graymw.middleware.grpc import serving as module
+from graymw.middleware.grpc.serving import peer_address
 from graymw.runtime import counters, tracing
 
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -377,6 +377,34 @@ def test_a_stream_that_the_caller_gives_up_leaves_nothing_open(
         assert {answer[0] for answer in call(target, "unary_unary")} == {"v1"}
 
 
+@pytest.mark.parametrize("serving", [serving_blocking, serving_aio])
+def test_an_answer_without_end_that_the_caller_gives_up_leaves_no_span_open(
+    serving: Any, settings: Any, spans: InMemorySpanExporter
+) -> None:
+    """Blocking generators of an asyncio server are run to their end by grpc, whoever listens."""
+
+    class Endless:
+        def unary_stream(self, request: bytes, context: Any) -> Iterator[bytes]:
+            while True:
+                yield told(context)
+
+    class EndlessAio:
+        async def unary_stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+            while True:
+                yield told(context)
+                await asyncio.sleep(0)
+
+    with serving(settings, behaviours=EndlessAio() if serving is serving_aio else Endless()) as target:
+        graymw.uninstrument()
+        with grpc.insecure_channel(target) as channel:
+            answers = channel.unary_stream("/shop.Orders/unary_stream")(b"", metadata=TESTER)
+            assert json.loads(next(answers))[0] == "v2"
+            answers.cancel()
+            (span,) = server_spans(spans)
+    assert span.attributes is not None
+    assert span.attributes["gray.version"] == "v2"
+
+
 def test_interceptors_given_twice_decide_once(
     serving: Any, kind: str, settings: Any, spans: InMemorySpanExporter
 ) -> None:
@@ -424,7 +452,7 @@ def test_a_fault_of_ours_serves_the_call_as_without_us(
     ],
 )
 def test_peers_are_read(peer: str, address: str | None) -> None:
-    assert _peer(peer) == address
+    assert peer_address(peer) == address
 
 
 def test_a_unix_socket_is_inside(settings: Any, tmp_path: Path) -> None:

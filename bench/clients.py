@@ -1,0 +1,374 @@
+"""What graymw adds to a client call, against the bare library and against OpenTelemetry's instrumentation of it.
+
+    python -m bench.clients
+
+In process, no sockets: each library runs as it is down to the point where it would write to a connection. A gray
+request is at hand; ``carried`` calls an address inside, ``routed`` a service name. Patches are put in and taken out
+between the slices, so ``bare`` is the library untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import grpc
+import httpcore
+import httpx
+import requests
+import urllib3
+from multidict import CIMultiDict, CIMultiDictProxy
+from opentelemetry import trace
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.grpc import GrpcInstrumentorClient
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from rich.console import Console
+from rich.table import Table
+from yarl import URL
+
+from bench.harness import Timing, keep
+from bench.middleware import Nothing
+from graymw.clients import instrumenting
+from graymw.core.context import Decision, GrayContext
+from graymw.core.document import parse
+from graymw.registries.static import StaticRegistry
+from graymw.runtime import current, tracing
+from graymw.runtime.current import Carried
+from graymw.runtime.engine import Engine
+from graymw.settings.schema import Settings
+
+ADDRESS = "http://10.0.0.7:8001/items?page=2"
+SERVICE = "http://orders/items?page=2"
+HEADERS = {"accept": "application/json", "x-request-id": "7f9c2ba4", "authorization": "Bearer 0123456789abcdef"}
+
+TLS = ssl.create_default_context()
+
+READY = "gray.checkout=v2,gray-rev=9f3c2a11"
+"""What a floor by hand sends: the library's own way to set one header whose value is known."""
+
+Run = Callable[[int], None]
+
+
+@dataclass
+class Case:
+    """One line of the table.
+
+    Attributes:
+        prepare: Puts the patches in, and makes the client; gives what runs it so many times.
+        undo: Takes the patches out again.
+    """
+
+    prepare: Callable[[], Run]
+    undo: Callable[[], None]
+    loops: int = 0
+    samples: list[float] = field(default_factory=list)
+
+
+class StubPool:
+    """In the place of httpcore's connection pool."""
+
+    def handle_request(self, request: Any) -> httpcore.Response:
+        return httpcore.Response(200, headers=[(b"content-length", b"0")], content=b"")
+
+    async def handle_async_request(self, request: Any) -> httpcore.Response:
+        return httpcore.Response(200, headers=[(b"content-length", b"0")], content=b"")
+
+    def close(self) -> None:
+        pass
+
+
+def _by_hook(request: httpx.Request) -> None:
+    request.headers["baggage"] = READY
+
+
+async def _by_async_hook(request: httpx.Request) -> None:
+    request.headers["baggage"] = READY
+
+
+def httpx_sync(url: str, *, by_hand: bool = False) -> Run:
+    hooks: Any = {"request": [_by_hook]} if by_hand else None
+    client = httpx.Client(headers=HEADERS, trust_env=False, verify=TLS, event_hooks=hooks)
+    client._transport._pool = StubPool()  # type: ignore[attr-defined]
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            client.get(url)
+
+    return run
+
+
+def httpx_async(url: str, *, by_hand: bool = False) -> Run:
+    hooks: Any = {"request": [_by_async_hook]} if by_hand else None
+    client = httpx.AsyncClient(headers=HEADERS, trust_env=False, verify=TLS, event_hooks=hooks)
+    client._transport._pool = StubPool()  # type: ignore[attr-defined]
+
+    async def calls(count: int) -> None:
+        for _ in range(count):
+            await client.get(url)
+
+    return lambda count: LOOP.run_until_complete(calls(count))
+
+
+def _answer(*_: Any, **__: Any) -> urllib3.HTTPResponse:
+    return urllib3.HTTPResponse(BytesIO(), status=200, headers={"Content-Length": "0"}, preload_content=False)
+
+
+def _headers(*, by_hand: bool) -> dict[str, str]:
+    return {**HEADERS, "baggage": READY} if by_hand else HEADERS
+
+
+def requests_session(url: str, *, by_hand: bool = False) -> Run:
+    session = requests.Session()
+    session.headers.update(_headers(by_hand=by_hand))
+    session.trust_env = False
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            session.get(url)
+
+    return run
+
+
+def urllib3_manager(url: str, *, by_hand: bool = False) -> Run:
+    pools = urllib3.PoolManager(headers=_headers(by_hand=by_hand))
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            pools.request("GET", url)
+
+    return run
+
+
+class StubProtocol:
+    def set_response_params(self, **_: Any) -> None:
+        pass
+
+
+class StubConnection:
+    protocol = StubProtocol()
+
+    def close(self) -> None:
+        pass
+
+
+class StubConnector(aiohttp.TCPConnector):
+    async def connect(self, req: Any, *_: Any, **__: Any) -> Any:
+        return StubConnection()
+
+
+class StubResponse:
+    status = 200
+    connection = None
+    _raw_cookie_headers = ()
+    headers = CIMultiDictProxy(CIMultiDict())
+    _history: Any = ()
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+
+    async def start(self, _: Any) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+class StubRequest(aiohttp.ClientRequest):
+    async def send(self, _: Any) -> Any:
+        return StubResponse(self.original_url)
+
+
+def aiohttp_session(url: str, *, by_hand: bool = False) -> Run:
+    headers = _headers(by_hand=by_hand)
+
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers=headers, connector=StubConnector(), request_class=StubRequest)
+
+    session = LOOP.run_until_complete(make())
+
+    async def calls(count: int) -> None:
+        for _ in range(count):
+            await session.get(url)
+
+    return lambda count: LOOP.run_until_complete(calls(count))
+
+
+class StubChannel:
+    """In the place of grpc's own channel: the core, which is C++, is not what is asked about."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def unary_unary(self, *_: Any, **__: Any) -> Any:
+        def call(request: Any, timeout: Any = None, metadata: Any = None, *_: Any, **__: Any) -> bytes:
+            return b""
+
+        return call
+
+    def close(self) -> None:
+        pass
+
+
+def grpc_channel(url: str, *, by_hand: bool = False) -> Run:
+    host = url.split("/")[2]
+    sent = (("x-request-id", "7f9c2ba4"), *([("baggage", READY)] if by_hand else []))
+    send = grpc.insecure_channel(host).unary_unary("/shop.Orders/Get")
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            send(b"", timeout=1, metadata=sent)
+
+    return run
+
+
+CLIENTS: dict[str, tuple[Callable[..., Run], Any]] = {
+    "httpx": (httpx_sync, HTTPXClientInstrumentor()),
+    "httpx-async": (httpx_async, HTTPXClientInstrumentor()),
+    "requests": (requests_session, RequestsInstrumentor()),
+    "urllib3": (urllib3_manager, URLLib3Instrumentor()),
+    "aiohttp": (aiohttp_session, AioHttpClientInstrumentor()),
+    "grpc": (grpc_channel, GrpcInstrumentorClient()),
+}
+
+LOOP = asyncio.new_event_loop()
+
+
+def cases() -> dict[str, Case]:
+    found = {}
+    for name, (make, instrumentor) in CLIENTS.items():
+
+        def traced(make: Any = make, instrumentor: Any = instrumentor, url: str = ADDRESS) -> Run:
+            instrumentor.instrument(skip_dep_check=True)
+            return make(url)  # type: ignore[no-any-return]
+
+        def gray(make: Any = make, url: str = ADDRESS) -> Run:
+            instrumenting.instrument()
+            return make(url)  # type: ignore[no-any-return]
+
+        def both(make: Any = make, instrumentor: Any = instrumentor) -> Run:
+            instrumentor.instrument(skip_dep_check=True)
+            return gray(make)
+
+        def neither(instrumentor: Any = instrumentor) -> None:
+            instrumenting.uninstrument()
+            if instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.uninstrument()
+
+        found[f"{name} bare"] = Case(lambda make=make: make(ADDRESS), neither)
+        found[f"{name} by hand"] = Case(lambda make=make: make(ADDRESS, by_hand=True), neither)
+        found[f"{name} graymw, carried"] = Case(gray, neither)
+        found[f"{name} graymw, routed"] = Case(lambda make=make, gray=gray: gray(make, SERVICE), neither)
+        found[f"{name} contrib"] = Case(traced, neither)
+        found[f"{name} contrib + graymw"] = Case(both, neither)
+    return found
+
+
+def measure(cases: dict[str, Case], *, rounds: int, slice_seconds: float = 0.004) -> dict[str, Timing]:
+    """As the harness does, with patches put in and taken out around each slice."""
+    runs: dict[str, Run] = {}
+    for name, case in cases.items():
+        runs[name] = case.prepare()
+        runs[name](20)
+        begin = time.perf_counter()
+        runs[name](20)
+        case.loops = max(5, int(20 * slice_seconds / (time.perf_counter() - begin)))
+        case.undo()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for case in cases.values():
+                run = case.prepare()
+                run(3)
+                begin = time.perf_counter()
+                run(case.loops)
+                case.samples.append((time.perf_counter() - begin) / case.loops * 1e6)
+                case.undo()
+            gc.collect()
+    finally:
+        gc.enable()
+    return {name: Timing(min(case.samples), statistics.median(case.samples)) for name, case in cases.items()}
+
+
+def gray_request() -> Carried:
+    table = {
+        "orders": [
+            {"url": "http://10.0.0.7:8001", "version": "v1"},
+            {"url": "http://10.0.0.8:8001", "version": "v2"},
+            {"url": "http://10.0.0.9:8001", "version": "v2"},
+        ]
+    }
+    settings = Settings.from_mapping({"service": "edge", "services": table}, environ={})
+    engine = Engine(settings, StaticRegistry(settings.services))
+    engine.adopt(parse({"schema": 1, "releases": {"checkout": {"services": ["orders"], "stable": "v1", "rules": []}}}))
+    current.set_default_engine(engine)
+    return Carried(
+        engine, GrayContext([Decision("checkout", "v2", "inherited", None, "9f3c2a11", "v1")], revision="9f3c2a11")
+    )
+
+
+def added(timings: dict[str, Timing], attribute: str = "minimum") -> dict[str, float]:
+    bare = {name.split()[0]: getattr(timing, attribute) for name, timing in timings.items() if name.endswith(" bare")}
+    return {name: getattr(timing, attribute) - bare[name.split()[0]] for name, timing in timings.items()}
+
+
+def main(rounds: int = 25) -> None:
+    asyncio.set_event_loop(LOOP)
+    urllib3.HTTPConnectionPool._make_request = _answer  # type: ignore[assignment]
+    from grpc import _channel
+
+    _channel.Channel = StubChannel
+    carried = gray_request()
+    current.attach(carried.context, carried)
+    plain = measure(cases(), rounds=rounds)
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Nothing(), max_queue_size=2048, schedule_delay_millis=200))
+    trace.set_tracer_provider(provider)
+    tracing.recording_tracer()
+    spans = measure(cases(), rounds=rounds)
+    report(plain, spans)
+    provider.shutdown()
+
+
+def report(plain: dict[str, Timing], spans: dict[str, Timing]) -> None:
+    console = Console()
+    for title, timings in (("no tracing", plain), ("spans recorded", spans)):
+        table = Table("case", "minimum us", "median us", "added us (minima)", "added us (medians)", title=title)
+        extra, middle = added(timings), added(timings, "median")
+        for name, timing in timings.items():
+            table.add_row(
+                name, f"{timing.minimum:.1f}", f"{timing.median:.1f}", f"{extra[name]:.1f}", f"{middle[name]:.1f}"
+            )
+        console.print(table)
+    without, recorded = added(plain), added(spans)
+    goals = {}
+    for name in CLIENTS:
+        goals[f"{name}: us added by carrying"] = without[f"{name} graymw, carried"]
+        goals[f"{name}: us more than a ready header by hand (goal 5)"] = (
+            without[f"{name} graymw, carried"] - without[f"{name} by hand"]
+        )
+        goals[f"{name}: carrying / bare"] = plain[f"{name} graymw, carried"].minimum / plain[f"{name} bare"].minimum
+        goals[f"{name}: own span recorded / contrib"] = (
+            recorded[f"{name} graymw, carried"] / recorded[f"{name} contrib"]
+        )
+    table = Table("goal", "reached")
+    for name, value in goals.items():
+        table.add_row(name, f"{value:.2f}")
+    console.print(table)
+    keep("clients", {"added": without, "added_spans": recorded, "goals": goals})
+
+
+if __name__ == "__main__":
+    main()
