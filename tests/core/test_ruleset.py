@@ -428,6 +428,20 @@ class TestFailures:
         rules.decide(facts)
         assert facts.issued == "fresh-random-key"
 
+    def test_releases_that_fail_share_the_issued_key_too(self) -> None:
+        keys = map("random-key-{:04}".format, itertools.count())
+        rules = (Rule("region", FactTest(Fact("region"), "exact", "eu"), use="v2"), Rule("canary", None, split=HALF))
+        both = compiled(
+            release(*rules, sticky=(COOKIE,)),
+            release(*rules, name="search", sticky=(COOKIE,)),
+            entropy=lambda: next(keys),
+        )
+        facts = Broken(RuntimeError())
+        both.decide(facts)
+
+        assert facts.issued == "random-key-0000"
+        assert next(keys) == "random-key-0001"
+
     def test_a_split_that_fails_is_stable_with_reason_error(self) -> None:
         told: list[str] = []
         rules = compiled(

@@ -138,8 +138,8 @@ class ReleaseWriter(Generic[Result]):
         known = self._known_at_split or _NOTHING
         body: list[ast.stmt] = []
         for sticky in self._release.sticky:
-            statements, first_known = self._sticky(sticky, known)
-            known = known if body else first_known
+            # A later fact is looked at only where all earlier ones have been, so what they read is known.
+            statements, known = self._sticky(sticky, known)
             body += [ast.If(_no_key(), statements, [])] if body else statements
         fresh = self._fresh()
         return [*body, ast.If(_no_key(), fresh, [])] if body else fresh

@@ -113,6 +113,23 @@ def test_user_ids_are_numbers_where_they_are_plain_decimals(
     assert in_library(source, facts) == expected
 
 
+@pytest.mark.parametrize("operator", ["==", "!=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize("form", ["{left} {operator} {right}", "{right} {operator} {left}"])
+@pytest.mark.parametrize(
+    ("left", "right", "users"),
+    [("uid", "10", ["9", "10", "11"]), ("uid % 5", "2", ["6", "7", "8", "-7"]), ("user", "'b'", ["a", "b", "ba", "c"])],
+)
+def test_every_comparison_holds_at_its_bounds(
+    operator: str, form: str, left: str, right: str, users: list[str]
+) -> None:
+    source = form.format(left=left, operator=operator, right=right)
+    for user in users:
+        facts = RequestFacts(user=user)
+
+        assert native(source, facts) == in_library(source, facts)
+        assert native(f"!({source})", facts) == in_library(f"!({source})", facts)
+
+
 def test_an_expression_with_very_many_operands_is_left_to_the_library() -> None:
     source = " || ".join(f"user == '{number}'" for number in range(150))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 
+from graymw.core.compiling.compiled import CompiledRelease
 from graymw.core.facts import RequestFacts
 from graymw.core.model import (
     AllOf,
@@ -85,6 +88,26 @@ def test_a_large_expression_is_decided_all_the_same() -> None:
 
     assert rules.decide(RequestFacts(user="u99")).version() == "v2"
     assert rules.decide(RequestFacts(user="v99")).version() == "v1"
+
+
+def test_splits_that_know_different_facts_share_the_key_without_a_failure() -> None:
+    """The key is read after the first split's condition and known already after the second's."""
+    half = Split((("v2", 5_000),))
+    rules = compiled(
+        Rule("eu", FactTest(Fact("region"), "exact", "eu"), split=half),
+        Rule("bob", FactTest(Fact("user"), "exact", "bob"), split=half),
+        Rule("nobody", FactTest(Fact("header", "a"), "exact", "1"), split=half),
+        sticky=(StickyKey(Fact("header", "b")), StickyKey(Fact("cookie", "c")), StickyKey(Fact("user"))),
+    )
+    with patch.object(CompiledRelease, "_rescued", side_effect=AssertionError("the fast path failed")):
+        for facts in (
+            RequestFacts(region="eu", user="bob"),
+            RequestFacts(user="bob"),
+            RequestFacts(user="alice", headers={"a": "1"}),
+            RequestFacts(headers={"a": "1", "b": "2"}),
+            RequestFacts(headers={"a": "1"}, cookies={"c": "3"}),
+        ):
+            assert rules.decide(facts).decisions["checkout"].reason == "split"
 
 
 @pytest.mark.parametrize(
