@@ -12,6 +12,11 @@ from typing import Final, Literal, TypeAlias
 
 SHARE_SCALE: Final = 10_000
 MAX_RELEASES: Final = 32
+"""Releases that may be enabled."""
+
+MAX_CARRIED: Final = 62
+"""Releases, switched off or not, whose decisions travel: W3C baggage has 64 members, two are revision and signature."""
+
 
 FactKind: TypeAlias = Literal[
     "header", "cookie", "query", "method", "path", "host", "user", "region", "device", "ip", "time"

@@ -8,6 +8,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+_LONGEST_ADDRESS: Final = 64
+"""Characters of an address with its scope; anything longer comes from a header and must not fill the memory."""
+
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -33,11 +36,11 @@ def in_networks(networks: tuple[str, ...]) -> Callable[[str], bool]:
     parsed: list[IPv4Network | IPv6Network] = [ip_network(network, strict=False) for network in networks]
 
     @lru_cache(maxsize=2_048)
-    def contains(text: str) -> bool:
+    def remembered(text: str) -> bool:
         address = _address(text)
         return address is not None and any(address in network for network in parsed)
 
-    return contains
+    return lambda text: len(text) <= _LONGEST_ADDRESS and remembered(text)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

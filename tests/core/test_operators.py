@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -41,3 +42,14 @@ def test_networks_hold_the_addresses_in_them() -> None:
 
     assert [contains(ip) for ip in ("10.255.0.1", "::ffff:10.0.0.1", "2001:db8::1")] == [True] * 3
     assert [contains(ip) for ip in ("11.0.0.1", "2001:db9::1", "", "10.0.0", "10.0.0.1:80", "\udcff")] == [False] * 6
+
+
+def test_long_texts_of_a_header_are_not_kept() -> None:
+    contains = in_networks(("10.0.0.0/8",))
+    tracemalloc.start()
+    try:
+        assert not any(contains(f"{number}{'z' * 60_000}") for number in range(100))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

@@ -14,11 +14,16 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from graymw.core.context import RELEASE_PREFIX, REVISION_KEY, SIGNATURE_KEY
-from graymw.core.model import MAX_RELEASES
+from graymw.core.model import MAX_CARRIED
 from graymw.core.names import is_release, is_version
 
 MAX_MEMBERS: Final = 64
 MAX_BYTES: Final = 8_192
+_LOOKED_AT: Final = 4 * MAX_MEMBERS
+"""Members taken apart at most; what comes after them nobody need carry, and it must not cost the time of many."""
+
+DIALECTS: Final = ("uberctx-", "ot-baggage-")
+"""Prefixes of the headers that hold one baggage member each: Jaeger's and OpenTracing's, as propagators may read."""
 
 _OWS: Final = " \t"
 _REVISION: Final = re.compile(r"[0-9a-f]{8}")
@@ -64,6 +69,11 @@ def is_ours(key: str) -> bool:
     return key.startswith(RELEASE_PREFIX) or key in (REVISION_KEY, SIGNATURE_KEY)
 
 
+def is_our_header(name: str) -> bool:
+    """Whether a header, by its lower-case name, is one of our members in another dialect. We never read those."""
+    return any(name.startswith(prefix) and is_ours(name[len(prefix) :]) for prefix in DIALECTS)
+
+
 def separate(values: Sequence[str]) -> Separated:
     """Our members apart from the application's.
 
@@ -107,7 +117,7 @@ def _head(head: str) -> Separated | None:
 def _sorted_out(text: str) -> Separated:
     gray: list[str] = []
     application: list[str] = []
-    for member in text.split(","):
+    for member in text.split(",", _LOOKED_AT)[:_LOOKED_AT]:
         if _is_our_member(member):
             gray.append(member.strip(_OWS))
         else:
@@ -147,9 +157,9 @@ def _read(gray: str) -> Members:
     revision = read.pop(REVISION_KEY, None)
     signature = read.pop(SIGNATURE_KEY, None)
     versions = [(key.removeprefix(RELEASE_PREFIX), value) for key, value in read.items() if value is not None]
-    if len(versions) > MAX_RELEASES:
+    if len(versions) > MAX_CARRIED:
         faults["too-many"] = None
-    return Members(tuple(versions[:MAX_RELEASES]), revision, signature, tuple(faults))
+    return Members(tuple(versions[:MAX_CARRIED]), revision, signature, tuple(faults))
 
 
 _read_cached = lru_cache(_CACHED_TEXTS)(_read)

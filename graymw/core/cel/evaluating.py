@@ -21,7 +21,15 @@ _ABSENT: Final = object()
 
 
 class EvaluationError(Exception):
-    """An expression failed for one request, or yielded something else than true or false."""
+    """An expression failed for one request, or yielded something else than true or false.
+
+    Attributes:
+        told: The message without any value of the request: what a log may hold.
+    """
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.told = told or message
 
 
 class LibraryError(ValueError):
@@ -113,7 +121,7 @@ def _runner(
         try:
             result = execute(variables)
         except Exception as exc:
-            raise EvaluationError(str(exc)) from exc
+            raise EvaluationError(str(exc), f"{type(exc).__name__} in the CEL library") from exc
         except BaseException as exc:
             if not is_panic(exc):
                 raise

@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from graymw.core import names
 from graymw.core.document.rules import ParsedRule
 from graymw.core.document.tree import Cursor, nearest, shown
-from graymw.core.model import MAX_RELEASES, Rule
+from graymw.core.model import MAX_CARRIED, MAX_RELEASES, Rule
 
 
 def number_of_releases(releases: Cursor) -> None:
-    """At most ``MAX_RELEASES`` enabled releases: each is a member of the baggage of every request."""
-    enabled = [member for _, member in releases.members() if not _disabled(member)]
+    """Each is a member of the baggage of every request: those that are switched off, too, as all hops must agree."""
+    members = [member for _, member in releases.members()]
+    if len(members) > MAX_CARRIED:
+        members[MAX_CARRIED].error(
+            f"there are {len(members)} releases, at most {MAX_CARRIED} fit into the baggage of a request",
+            "remove those that are finished",
+        )
+    enabled = [member for member in members if not _disabled(member)]
     if len(enabled) > MAX_RELEASES:
         enabled[MAX_RELEASES].error(
             f"{len(enabled)} releases are enabled, at most {MAX_RELEASES} may be",

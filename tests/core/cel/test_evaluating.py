@@ -75,6 +75,13 @@ def test_a_failure_or_another_result_than_a_boolean_is_an_evaluation_error(sourc
         program(source).evaluate(FACTS)
 
 
+@pytest.mark.parametrize("source", ["cookies[user] == 'a'", "duration(user) > duration('1s')"])
+def test_a_failure_can_be_told_without_what_the_request_holds(source: str) -> None:
+    with pytest.raises(EvaluationError, match="alice") as raised:
+        program(source).evaluate(RequestFacts(user="alice"))
+    assert "alice" not in raised.value.told
+
+
 def test_a_program_tells_what_it_reads() -> None:
     read = program("uid == 1 || request.headers['X-A'] == 'b' || request.useragent == 'c' || 'z' in cookies")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graymw.core import document
-from graymw.core.model import MAX_RELEASES
+from graymw.core.model import MAX_CARRIED, MAX_RELEASES
 from graymw.errors import Problem
 
 
@@ -47,6 +47,15 @@ def test_as_many_releases_as_baggage_carries_may_be_enabled() -> None:
 
 def test_switched_off_releases_do_not_count() -> None:
     assert problems(many(MAX_RELEASES + 8, enabled="false")) == ()
+
+
+def test_there_are_no_more_releases_than_the_baggage_of_a_request_can_hold() -> None:
+    assert problems(many(MAX_CARRIED, enabled="false")) == ()
+    (problem,) = problems(many(MAX_CARRIED + 1, enabled="false"))
+    assert (problem.path, problem.message) == (
+        f"releases.r{MAX_CARRIED}",
+        "there are 63 releases, at most 62 fit into the baggage of a request",
+    )
 
 
 def test_labels_are_for_services_of_the_release() -> None:
