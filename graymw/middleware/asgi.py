@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context.context import Context
 from opentelemetry.trace import Span
 
+from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import SET_COOKIE, Answer, cookie_header, misdirected, unavailable
 from graymw.runtime import counters, tracing
@@ -87,7 +89,8 @@ class GrayASGIMiddleware:
             facts, admitted = self._admit(engine, scope)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
             counters.count("middleware.error")
-            counters.once(log, f"asgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
+            counters.once(log, f"asgi:{type(error).__name__}", logging.ERROR, "request passed undecided: %r", error)
+            _distrust(scope)
             await self.app(scope, receive, send)
             return
         span, context = self._start_span(scope, facts, admitted)
@@ -116,8 +119,12 @@ class GrayASGIMiddleware:
 
         The scope is changed rather than copied: middlewares around us look there for the route that was found.
         """
-        snapshot = engine.snapshot
+        snapshot = engine.snapshot_for_request()
         headers = scope["headers"]
+        if not snapshot.headers.propagation.w3c_only:
+            headers = scope["headers"] = without_dialects(headers)
+        elif type(headers) is not list:  # any iterable by the specification, one that can be read once included
+            headers = scope["headers"] = [*headers]
         names = snapshot.headers.by_bytes
         if snapshot.headers.everything:
             picked = [(name.decode("latin-1").lower(), value) for name, value in headers]
@@ -185,6 +192,22 @@ class GrayASGIMiddleware:
             if started or scope["type"] != "http":
                 raise
             await _answer(send, unavailable(error))
+
+
+def without_dialects(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers without our members in other dialects of baggage, which instrumentations inside might read."""
+    return [pair for pair in headers if not wire.is_our_header(pair[0].decode("latin-1").lower())]
+
+
+def _distrust(scope: Scope) -> None:
+    """Take our members out of a request that nobody has judged."""
+    with contextlib.suppress(Exception):
+        headers = scope["headers"] = [*scope["headers"]]
+        baggage = [value.decode("latin-1") for name, value in headers if name == b"baggage"]
+        if baggage:
+            application = wire.separate(baggage).application.encode("latin-1")
+            kept = [(name, value) for name, value in headers if name != b"baggage"]
+            scope["headers"] = [*kept, (b"baggage", application)] if application else kept
 
 
 async def _answer(send: Send, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context, copy_context
@@ -15,11 +16,12 @@ from opentelemetry import trace
 from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import Span
 
+from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import COOKIE_NAME, Answer, misdirected, unavailable
 from graymw.middleware.asgi import MARK as ASGI_MARK
-from graymw.middleware.asgi import GrayASGIMiddleware
-from graymw.middleware.wsgi import MARK, GrayWSGIApp, WsgiFacts, all_headers
+from graymw.middleware.asgi import GrayASGIMiddleware, without_dialects
+from graymw.middleware.wsgi import MARK, GrayWSGIApp, WsgiFacts, all_headers, remove_dialects
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
@@ -136,13 +138,17 @@ class GrayMiddleware:
             return self._admit(request)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
             counters.count("middleware.error")
-            counters.once(log, f"django:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
+            counters.once(log, f"django:{type(error).__name__}", logging.ERROR, "request passed undecided: %r", error)
+            _distrust(request)
             return None
 
     def _admit(self, request: HttpRequest) -> Visit:
         engine, meta = self.engine, request.META
+        snapshot = engine.snapshot_for_request()
+        if not snapshot.headers.propagation.w3c_only:
+            _remove_dialects(request)
         facts = DjangoFacts(request, all_headers(meta), engine.settings)
-        admitted = admit(engine, engine.snapshot, facts)
+        admitted = admit(engine, snapshot, facts)
         meta[MARK] = admitted.gray
         if not admitted.unchanged:
             _rewrite(request, admitted.baggage)
@@ -180,6 +186,21 @@ class GrayMiddleware:
         else:
             visit.end()
         return response
+
+
+def _remove_dialects(request: HttpRequest) -> None:
+    """Take out our members in other dialects of baggage, which instrumentations inside might read."""
+    remove_dialects(request.META)
+    request.__dict__.pop("headers", None)  # a cached view of META
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        scope["headers"] = without_dialects(scope["headers"])
+
+
+def _distrust(request: HttpRequest) -> None:
+    """Take our members out of a request that nobody has judged."""
+    with contextlib.suppress(Exception):
+        _rewrite(request, wire.separate([request.META["HTTP_BAGGAGE"]]).application or None)
 
 
 def _rewrite(request: HttpRequest, baggage: str | None) -> None:

@@ -7,6 +7,7 @@ is iterated.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context.context import Context as OTelContext
 from opentelemetry.trace import INVALID_SPAN, Span
 
+from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import cookie_header, misdirected, unavailable
 from graymw.runtime import counters, tracing
@@ -38,6 +40,8 @@ MARK: Final = "graymw.context"
 """Set in an environ that was admitted, so that a second middleware lets it pass."""
 
 _BAGGAGE: Final = "HTTP_BAGGAGE"
+_UNIX_SOCKET: Final = ("", "localhost")
+"""What servers tell of a peer without an address; ``localhost`` is waitress's."""
 
 
 class WsgiFacts(LiveFacts):
@@ -63,8 +67,9 @@ class WsgiFacts(LiveFacts):
         return str(self.environ.get("QUERY_STRING") or "")
 
     def peer(self) -> str | None:
-        """``REMOTE_ADDR``; empty means a Unix socket, a server that tells none counts as outside."""
-        return self.environ.get("REMOTE_ADDR", "unknown") or None
+        """``REMOTE_ADDR``; a server that tells none counts as outside."""
+        address: str = self.environ.get("REMOTE_ADDR", "unknown")
+        return None if address in _UNIX_SOCKET else address
 
 
 class GrayWSGIApp:
@@ -89,7 +94,8 @@ class GrayWSGIApp:
             facts, admitted = self._admit(self.engine, environ)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
             counters.count("middleware.error")
-            counters.once(log, f"wsgi:{type(error).__name__}", logging.ERROR, "request passed as it was: %r", error)
+            counters.once(log, f"wsgi:{type(error).__name__}", logging.ERROR, "request passed undecided: %r", error)
+            _distrust(environ)
             return self.app(environ, start_response)
         span, otel = self._start_span(environ, facts, admitted)
         if span is not None or facts.issued is not None:
@@ -130,7 +136,9 @@ class GrayWSGIApp:
     @staticmethod
     def _admit(engine: Engine, environ: Environ) -> tuple[WsgiFacts, Admitted]:
         """Decide, and write what the application may see into its environ."""
-        snapshot = engine.snapshot
+        snapshot = engine.snapshot_for_request()
+        if not snapshot.headers.propagation.w3c_only:
+            remove_dialects(environ)
         if snapshot.headers.everything:
             fields = all_headers(environ)
         else:
@@ -171,23 +179,41 @@ class GrayWSGIApp:
             secure = environ.get("wsgi.url_scheme") == "https"
             cookie = cookie_header(facts.issued, secure=secure, max_age=self.engine.settings.cookie_max_age)
 
-        def watched(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        def watched(status: str, headers: list[tuple[str, str]], *args: Any, **kwargs: Any) -> Any:
             if cookie is not None:
                 headers = [*headers, ("Set-Cookie", cookie.decode("latin-1"))]
             if span is not None and status[:3].isdigit():
                 server_span.answered_wsgi(span, int(status[:3]), environ)
-            return start_response(status, headers, *exc_info)
+            return start_response(status, headers, *args, **kwargs)
 
         return watched
 
 
 def all_headers(environ: Environ) -> dict[str, str]:
     """Every request header of an environ, by lower-case name."""
-    fields = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    fields = {_name_of(key): value for key, value in environ.items() if key.startswith("HTTP_")}
     for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(key):
             fields[key.replace("_", "-").lower()] = environ[key]
     return fields
+
+
+def _name_of(key: str) -> str:
+    return key[5:].replace("_", "-").lower()
+
+
+def remove_dialects(environ: Environ) -> None:
+    """Take out our members in other dialects of baggage, which instrumentations inside might read."""
+    for key in [key for key in environ if key.startswith("HTTP_") and wire.is_our_header(_name_of(key))]:
+        del environ[key]
+
+
+def _distrust(environ: Environ) -> None:
+    """Take our members out of a request that nobody has judged."""
+    with contextlib.suppress(Exception):
+        application = wire.separate([environ.pop(_BAGGAGE)]).application
+        if application:
+            environ[_BAGGAGE] = application
 
 
 def _is_plain(body: Iterable[bytes], environ: Environ) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -17,14 +17,12 @@ from opentelemetry.trace import Span, SpanKind
 from graymw.core.carrying import signing, wire
 from graymw.core.context import GrayContext
 from graymw.runtime import counters, tracing
-from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, SPAN_KEY, Carried, application_entries, merged
-from graymw.runtime.engine import Engine, Snapshot
+from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, REQUEST, SPAN_KEY, Carried, application_entries, merged
+from graymw.runtime.engine import CACHE_LIMIT, Engine, Snapshot
 from graymw.runtime.live_facts import LiveFacts
 from graymw.runtime.trace_parent import caller_span
 
 log = logging.getLogger("graymw.admission")
-
-_REMEMBERED: Final = 2_048
 
 
 class Admitted(NamedTuple):
@@ -68,9 +66,10 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
     gray_text = application = ""
     if inbound:
         gray_text, application = wire.separate((inbound,))
+        application = wire.compose("", application)
     gray = _decide(engine, snapshot, facts, gray_text)
     if application:
-        carried = Carried(engine, gray, application)
+        carried = Carried(engine, gray, application, snapshot)
         outbound = wire.compose(gray.wire, application)
     else:
         carried = snapshot.carried.get(gray) or _remembered(engine, snapshot, gray)
@@ -125,8 +124,8 @@ def _is_trusted(engine: Engine, facts: LiveFacts, gray_text: str) -> bool:
 
 def _remembered(engine: Engine, snapshot: Snapshot, gray: GrayContext) -> Carried:
     """Requests with the same decisions and no baggage of the application share what they carry."""
-    carried = Carried(engine, gray)
-    if len(snapshot.carried) >= _REMEMBERED:
+    carried = Carried(engine, gray, "", snapshot)
+    if len(snapshot.carried) >= CACHE_LIMIT:
         snapshot.carried.clear()
     snapshot.carried[gray] = carried
     return carried
@@ -137,12 +136,13 @@ def _contexts(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Con
     ambient = otel_context.get_current()
     if ambient:
         span = trace.get_current_span(ambient)
-        if CARRIED_KEY not in ambient:
-            context = _within(ambient, carried)
+        if CARRIED_KEY not in ambient and (REQUEST.get() is None or _is_of_this_request(span, fields)):
+            context = _within(ambient, carried, span)
             around = tracing.is_live(span, SpanKind.SERVER) or tracing.is_dropped(span)
             return context, context, span if around else None
-        # It carries something of ours already, so it is another request's: uvicorn starts the next keep-alive request
-        # in the previous one's context (python/cpython#140947), and a call inside the process starts in its caller's.
+        # Something of ours is there already, so it is another request's: uvicorn starts the next keep-alive request in
+        # the previous one's context (python/cpython#140947), and a call inside the process starts in its caller's.
+        # Instrumentations inside of us put contexts of their own in the place of ours; the request stays beside them.
         if tracing.is_inner_server_span(span):
             span.set_attributes(carried.gray.attributes)  # it was tagged by that other request when it started
     parent = caller_span(fields)
@@ -150,9 +150,23 @@ def _contexts(carried: Carried, fields: Mapping[str, str]) -> tuple[Context, Con
     return context, carried.context, None
 
 
-def _within(ambient: Context, carried: Carried) -> Context:
-    """A context that an instrumentation outside of us made for this request, its baggage cleaned and ours in front."""
-    entries = ambient.get(BAGGAGE_KEY)
+def _is_of_this_request(span: Span, fields: Mapping[str, str]) -> bool:
+    """Whether a live SERVER span is a child of this request's caller, not of the one whose context we are in."""
+    if not tracing.is_live(span, SpanKind.SERVER):
+        return False
+    parent = getattr(span, "parent", None)
+    caller = caller_span(fields)
+    told = None if caller is None else caller.get_span_context()
+    return (parent and parent.span_id) == (told and told.span_id)
+
+
+def _within(ambient: Context, carried: Carried, span: Span) -> Context:
+    """A context that an instrumentation outside of us made for this request, its baggage cleaned and ours in front.
+
+    A server instrumentation that found a span current was in somebody else's context, usually that of a response which
+    was closed before it was iterated: its baggage does not count.
+    """
+    entries = None if tracing.is_inner_server_span(span) else ambient.get(BAGGAGE_KEY)
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
     if not application:
         return merged(ambient, carried, carried.baggage)

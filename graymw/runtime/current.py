@@ -22,9 +22,10 @@ from graymw.core import names
 from graymw.core.carrying import wire
 from graymw.core.carrying.application_baggage import decode_application
 from graymw.core.context import UNDECIDED, Decision, GrayContext
+from graymw.runtime import tracing
 
 if TYPE_CHECKING:
-    from graymw.runtime.engine import Engine
+    from graymw.runtime.engine import Engine, Snapshot
 
 CARRIED_KEY: Final = otel_context.create_key("graymw")
 BAGGAGE_KEY: Final[str] = next(iter(otel_baggage.set_baggage("probe", "", Context())))
@@ -38,15 +39,22 @@ SPAN_KEY: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 class Carried:
     """What one piece of work carries.
 
+    Args:
+        snapshot: The rules it was decided by; default: those in force.
+
     Attributes:
+        snapshot: The rules that hold for all of this work, whatever comes into force meanwhile.
         application: The application's own baggage members as they came in, verbatim.
         baggage: The same and ours, as OpenTelemetry baggage; ours first.
     """
 
-    __slots__ = ("application", "baggage", "context", "engine", "gray")
+    __slots__ = ("application", "baggage", "context", "engine", "gray", "snapshot")
 
-    def __init__(self, engine: Engine, gray: GrayContext, application: str = "") -> None:
+    def __init__(
+        self, engine: Engine, gray: GrayContext, application: str = "", snapshot: Snapshot | None = None
+    ) -> None:
         self.engine = engine
+        self.snapshot = engine.snapshot if snapshot is None else snapshot
         self.gray = gray
         self.application = application
         entries: dict[str, object] = dict(gray.members)
@@ -79,11 +87,24 @@ def carried_in(context: Context) -> Carried | None:
     if isinstance(carried, Carried):
         return carried
     if not isinstance(entries, Mapping) or not any(map(wire.is_ours, entries)):
-        return None
+        return None if tracing.propagation().w3c_baggage else REQUEST.get()
+    return agreeing_request(context) or _from_baggage(entries)
+
+
+def agreeing_request(context: Context) -> Carried | None:
+    """The request of this task or thread, where a context that an instrumentation inside of us made does not deny it.
+
+    Such a context holds what was extracted from the header we wrote; nothing of ours where the process's propagator
+    reads no W3C baggage.
+    """
     request = REQUEST.get()
-    if request is not None and all(entries.get(key) == value for key, value in request.gray.members):
+    if request is None:
+        return None
+    entries = context.get(BAGGAGE_KEY)
+    told = entries if isinstance(entries, Mapping) else {}
+    if not tracing.propagation().w3c_baggage and not any(map(wire.is_ours, told)):
         return request
-    return _from_baggage(entries)
+    return request if all(told.get(key) == value for key, value in request.gray.members) else None
 
 
 def _from_baggage(entries: Mapping[str, object]) -> Carried | None:
@@ -92,7 +113,8 @@ def _from_baggage(entries: Mapping[str, object]) -> Carried | None:
     if engine is None or not engine.guards_inbound:
         return None
     gray_text = ",".join(f"{key}={value}" for key, value in entries.items() if wire.is_ours(key))
-    return Carried(engine, engine.snapshot.inherit(gray_text).gray)
+    snapshot = engine.snapshot
+    return Carried(engine, snapshot.inherit(gray_text).gray, "", snapshot)
 
 
 def current_carried() -> Carried | None:
@@ -152,8 +174,9 @@ def override(engine: Engine, release: str, version: str) -> Iterator[GrayContext
     ambient = otel_context.get_current()
     before = carried_in(ambient)
     engine = before.engine if before else engine
-    gray = _overridden(engine, before.gray if before else UNDECIDED, release, version)
-    carried = Carried(engine, gray, before.application if before else "")
+    snapshot = before.snapshot if before else engine.snapshot
+    gray = _overridden(snapshot, before.gray if before else UNDECIDED, release, version)
+    carried = Carried(engine, gray, before.application if before else "", snapshot)
     entries = ambient.get(BAGGAGE_KEY)
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
     tokens = attach(merged(ambient, carried, {**dict(gray.members), **application}), carried)
@@ -163,8 +186,7 @@ def override(engine: Engine, release: str, version: str) -> Iterator[GrayContext
         detach(tokens)
 
 
-def _overridden(engine: Engine, gray: GrayContext, release: str, version: str) -> GrayContext:
-    snapshot = engine.snapshot
+def _overridden(snapshot: Snapshot, gray: GrayContext, release: str, version: str) -> GrayContext:
     known = {known.name: known.stable for known in snapshot.document.releases}
     revision = gray.revision or snapshot.rules.revision or None
     decision = Decision(release, version, "override", None, revision, known.get(release, snapshot.stable_elsewhere))

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from graymw.core.carrying import wire
 from graymw.core.carrying.egress import EgressPolicy
 from graymw.core.carrying.signing import Signer
+from graymw.core.cel.evaluating import EvaluationError, LibraryError
+from graymw.core.cel.tokens import ExpressionError
 from graymw.core.context import UNDECIDED, Decision, GrayContext
 from graymw.core.feature_flag import feature_flag_attributes
 from graymw.core.model import Release, RuleDocument
+from graymw.core.patterns import PatternError
 from graymw.core.ruleset import RuleSet, compile_rules
-from graymw.runtime import counters
+from graymw.core.semver import RangeError
+from graymw.runtime import counters, tracing
 from graymw.runtime.header_selection import HeaderSelection, select_headers
 from graymw.runtime.instance_picking import InstanceDirectory
 from graymw.runtime.ports import Instances
@@ -27,7 +32,14 @@ from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.engine")
 
-CACHE_LIMIT: Final = 2_048
+CACHE_LIMIT: Final = 512
+"""Contexts remembered in each cache: callers send few different ones, and one may take 20 kB."""
+
+CACHED_LENGTH: Final = 1_024
+"""Longest text of gray members that is a key of a cache; callers may write anything between what is read of it."""
+
+_ABOUT_THE_DOCUMENT: Final = (ExpressionError, LibraryError, PatternError, RangeError)
+"""Errors whose text comes from the rules; that of any other may hold what a request sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +56,14 @@ class Snapshot:
 
     Attributes:
         headers: Which request headers these rules read.
-        may_refuse: Whether some release says ``fallback: refuse``.
+        egress: Which hosts may be told the decisions.
+        may_refuse: Whether a call may find no instance that may take it.
         feature_flags: Whether the server span also tells the decision in the words for feature flags.
     """
 
     rules: RuleSet
     headers: HeaderSelection
+    egress: EgressPolicy
     may_refuse: bool
     service: str
     stable_elsewhere: str | None
@@ -66,6 +80,8 @@ class Snapshot:
 
     def inherit(self, gray_text: str) -> Inherited:
         """Context of the gray members of a trusted request; remembered by their text."""
+        if len(gray_text) > CACHED_LENGTH:
+            return self._read(gray_text)
         known = self._inherited.get(gray_text)
         if known is None:
             known = self._read(gray_text)
@@ -151,7 +167,7 @@ class Engine:
     """One configured graymw: what ``install`` makes and every adapter asks.
 
     Attributes:
-        snapshot: The rules in force; replaced as a whole by ``adopt``.
+        snapshot: The rules in force; replaced as a whole.
         guards_inbound: Whether a middleware of this engine cleans what comes in, so that gray members found in
             ambient baggage can only be ours.
     """
@@ -170,15 +186,25 @@ class Engine:
         self.guards_inbound = False
         self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
         self.directory = InstanceDirectory(instances)
-        self.egress = EgressPolicy(settings.services, settings.egress)
+        self._lock = threading.Lock()
         self.snapshot = self._compile(RuleDocument())
 
     def adopt(self, document: RuleDocument) -> None:
         """Put a document in force for every request that begins from now on."""
         snapshot = self._compile(document)
-        named = {service for release in document.releases for service in release.services or ()}
-        self.egress = EgressPolicy({*self.settings.services, *named}, self.settings.egress)
-        self.snapshot = snapshot
+        with self._lock:
+            self.snapshot = snapshot
+
+    def snapshot_for_request(self) -> Snapshot:
+        """Snapshot for a request that begins now, which reads the headers that the propagator of now reads."""
+        snapshot = self.snapshot
+        return snapshot if snapshot.headers.propagation is tracing.propagation() else self._retuned()
+
+    def _retuned(self) -> Snapshot:
+        with self._lock:
+            headers = select_headers(self.snapshot.rules.reads, self.settings)
+            self.snapshot = replace(self.snapshot, headers=headers)
+            return self.snapshot
 
     def governing(self, service: str) -> Release | None:
         """Release that governs a service by the rules in force."""
@@ -189,10 +215,14 @@ class Engine:
         rules = compile_rules(
             document, service=settings.service, clock=self.clock, entropy=self.entropy, on_error=_report_rule_error
         )
+        named = {service for release in document.releases for service in release.services or ()}
         return Snapshot(
             rules=rules,
             headers=select_headers(rules.reads, settings),
-            may_refuse=any(release.fallback == "refuse" for release in document.releases),
+            egress=EgressPolicy({*settings.services, *named}, settings.egress),
+            may_refuse=any(release.fallback == "refuse" for release in document.releases)
+            or bool(settings.services)
+            or settings.registry != "static",
             service=settings.service,
             stable_elsewhere=settings.stable_version if settings.stable_version_set else None,
             feature_flags=settings.feature_flags,
@@ -208,5 +238,12 @@ def _report_rule_error(release: str, rule: str, error: BaseException) -> None:
         "rule %s of release %s failed and did not match: %s",
         rule,
         release,
-        error,
+        _told(error),
     )
+
+
+def _told(error: BaseException) -> str:
+    """What went wrong, without any value of the request."""
+    if isinstance(error, EvaluationError):
+        return error.told
+    return str(error) if isinstance(error, _ABOUT_THE_DOCUMENT) else type(error).__name__

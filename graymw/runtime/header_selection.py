@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from graymw.core.reads import Reads
-from graymw.runtime import tracing
+from graymw.runtime.tracing import Propagation, propagation
 from graymw.settings.schema import Settings
 
 CARRIERS: Final = ("baggage", "traceparent", "tracestate")
@@ -24,17 +24,20 @@ class HeaderSelection:
         by_environ: CGI variable as WSGI gives it (``HTTP_X_USER_ID``), to header name.
         identity: ``(fact, header name)`` of the plain facts whose first source is a header.
         everything: Some rule reads the header map as a whole, so every header is picked.
+        propagation: What the process's propagator read when this was selected.
     """
 
     by_bytes: Mapping[bytes, str]
     by_environ: tuple[tuple[str, str], ...]
     identity: tuple[tuple[str, str], ...]
     everything: bool
+    propagation: Propagation
 
 
 def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
     """Headers that rules with these ``reads`` need: their own, and those that identity comes from."""
-    names = {*CARRIERS, *FORWARDING, *tracing.carrier_fields(), *reads.headers}
+    spoken = propagation()
+    names = {*CARRIERS, *FORWARDING, *spoken.fields, *reads.headers}
     by_fact = {"user": settings.user, "region": settings.region, "device": settings.device}
     wanted = {fact: sources for fact, sources in by_fact.items() if fact in reads.facts}
     for source in (source for sources in wanted.values() for source in sources):
@@ -55,6 +58,7 @@ def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
             (fact, sources[0].name) for fact, sources in wanted.items() if sources and sources[0].kind == "header"
         ),
         everything=reads.all_headers,
+        propagation=spoken,
     )
 
 

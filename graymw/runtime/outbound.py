@@ -185,10 +185,11 @@ def _plan(
     instrumented: bool,
 ) -> Outgoing:
     gray = carried.gray if carried is not None else UNDECIDED
-    instance, fallback = engine.directory.choose(engine.snapshot.document, call.host, gray)
+    snapshot = carried.snapshot if carried is not None else engine.snapshot
+    instance, fallback = engine.directory.choose(snapshot.document, call.host, gray)
     if fallback is not None:
         counters.count(f"fallback.{fallback}")
-    allowed = instance is not None or engine.egress.allows(call.host)
+    allowed = instance is not None or snapshot.egress.allows(call.host)
     leaving = carried if gray and allowed else None
     value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed)
     context = ambient if carried is None or leaving is not None else _without_gray(ambient)
@@ -199,6 +200,8 @@ def _plan(
         headers = (("baggage", value), *headers)
     elif baggage is not None:
         remove = ("baggage",)
+    if carried is not None and not allowed and not tracing.speaks_w3c_only():
+        remove = (*remove, *(f"{prefix}{key}" for prefix in wire.DIALECTS for key, _ in carried.gray.members))
     return Outgoing(context, headers, remove, instance=instance, fallback=fallback, span=own_span)
 
 

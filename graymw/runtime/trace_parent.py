@@ -20,6 +20,10 @@ _TRACEPARENT: Final = re.compile(r"\s*00" + _IDS + r"\s*")
 _LATER_TRACEPARENT: Final = re.compile(r"\s*(?!00|ff)[0-9a-f]{2}" + _IDS + r"(?:-.*)?\s*", re.DOTALL)
 """Later versions may append something after a dash; version ``ff`` is not valid."""
 
+_MAX_MEMBERS: Final = 32
+_LONGEST_MEMBER: Final = 513  # key and value of 256 characters each, §3.3.1.3
+_OWS: Final = " \t"
+
 
 def caller_span(fields: Mapping[str, str]) -> Span | None:
     """Span of the caller as a request's headers name it; None where they name none.
@@ -56,9 +60,20 @@ class CallerSpan(NonRecordingSpan):
             span_id=int(span_id, 16),
             is_remote=True,
             trace_flags=TraceFlags(int(flags, 16)),
-            trace_state=TraceState.from_header([self._tracestate]) if self._tracestate else None,
+            trace_state=_trace_state(self._tracestate) if self._tracestate else None,
         )
         return self._context
+
+
+def _trace_state(header: str) -> TraceState | None:
+    """Trace state of the caller; None for one that breaks the limits, which OpenTelemetry's parser shall not see.
+
+    It would log the whole of it, and older releases take seconds for a long run of blanks.
+    """
+    members = [member.strip(_OWS) for member in header.split(",", _MAX_MEMBERS)]
+    if len(members) > _MAX_MEMBERS or any(len(member) > _LONGEST_MEMBER for member in members):
+        return None
+    return TraceState.from_header([",".join(members)])
 
 
 def carrier_headers(context: SpanContext) -> tuple[tuple[str, str], ...]:

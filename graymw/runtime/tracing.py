@@ -6,9 +6,9 @@ attribute and an identity test.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from weakref import WeakSet
@@ -103,24 +103,51 @@ def is_http_span_suppressed(context: Context) -> bool:
     return bool(context.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
 
 
-def speaks_w3c_only() -> bool:
-    """Whether trace context travels as W3C Trace Context alone, OpenTelemetry's default."""
-    return _is_w3c(propagate.get_global_textmap())
+@dataclass(frozen=True, slots=True, eq=False)
+class Propagation:
+    """How this process's global propagator has trace context and baggage travel.
+
+    Attributes:
+        w3c_only: Trace context travels as W3C Trace Context alone, OpenTelemetry's default.
+        w3c_baggage: Baggage travels as W3C Baggage, so instrumentations inside of us read the header we wrote.
+        fields: Lower-case names of the headers that it reads.
+    """
+
+    w3c_only: bool
+    w3c_baggage: bool
+    fields: frozenset[str]
 
 
-@functools.lru_cache(maxsize=8)
-def _is_w3c(propagator: TextMapPropagator) -> bool:
+def propagation() -> Propagation:
+    """How context travels now: the application may set its propagator whenever it likes."""
+    global _propagation  # noqa: PLW0603 - OpenTelemetry's propagator is one per process
+    propagator = propagate.get_global_textmap()
+    if propagator is not _propagation[0]:
+        _propagation = (propagator, _propagation_of(propagator))
+    return _propagation[1]
+
+
+def _propagation_of(propagator: TextMapPropagator) -> Propagation:
     parts = getattr(propagator, "_propagators", None) if isinstance(propagator, CompositePropagator) else [propagator]
     names = {type(part).__name__ for part in parts or ()}
-    return "TraceContextTextMapPropagator" in names and names <= {
-        "TraceContextTextMapPropagator",
-        "W3CBaggagePropagator",
-    }
+    w3c_baggage = "W3CBaggagePropagator" in names
+    names.discard("W3CBaggagePropagator")
+    return Propagation(
+        w3c_only=names == {"TraceContextTextMapPropagator"},
+        w3c_baggage=w3c_baggage,
+        fields=frozenset(name.lower() for name in propagator.fields),
+    )
 
 
-def carrier_fields() -> frozenset[str]:
-    """Lower-case names of the headers that the global propagator reads."""
-    return frozenset(name.lower() for name in propagate.get_global_textmap().fields)
+_propagation: tuple[TextMapPropagator | None, Propagation] = (
+    None,
+    Propagation(w3c_only=False, w3c_baggage=False, fields=frozenset()),
+)
+
+
+def speaks_w3c_only() -> bool:
+    """Whether trace context travels as W3C Trace Context alone, OpenTelemetry's default."""
+    return propagation().w3c_only
 
 
 def is_inner_server_span(span: Span) -> bool:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from graymw.runtime import counters
-from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, REQUEST, Carried
+from graymw.runtime.current import CARRIED_KEY, Carried, agreeing_request
 from graymw.runtime.outbound import CALL_KEY
 from graymw.runtime.tracing import SCOPE
 
@@ -61,8 +61,7 @@ def _attributes(span: Span, context: Context) -> Mapping[str, Any] | None:
     if scope is not None and scope.name == SCOPE:
         return None  # made by us, with all it needs
     if span.kind is SpanKind.SERVER:
-        engine = carried.engine
-        return engine.snapshot.server_attributes(carried.gray, engine.settings.version)
+        return carried.snapshot.server_attributes(carried.gray, carried.engine.settings.version)
     attributes = carried.gray.attributes
     if span.kind is SpanKind.CLIENT:
         call = context.get(CALL_KEY)
@@ -80,8 +79,5 @@ def _carried(context: Context) -> Carried | None:
     carried = context.get(CARRIED_KEY)
     if isinstance(carried, Carried):
         return carried
-    entries = context.get(BAGGAGE_KEY)
-    request = REQUEST.get()
-    if request is None or not isinstance(entries, Mapping) or not request.gray.members:
-        return None
-    return request if all(entries.get(key) == value for key, value in request.gray.members) else None
+    request = agreeing_request(context)
+    return request if request is not None and request.gray.members else None

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import graymw
-from graymw.runtime import counters
+from graymw.runtime import counters, outbound
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -212,6 +212,13 @@ class TestStandingAside:
         ask(graymw.GrayMiddleware(app, settings=settings), [(b"x-gray-version", b"true")])
         assert recorder.baggage[0].count(b"gray.checkout") == 1
 
+    @pytest.mark.parametrize("kind", [iter, tuple])
+    @pytest.mark.parametrize("baggage", [b"k=v", b"gray.checkout=v1,gray-rev=abcdef01"])
+    def test_headers_may_be_any_iterable(self, app: Any, recorder: Recorder, kind: Any, baggage: bytes) -> None:
+        ask(app, kind([(b"host", b"orders"), (b"baggage", baggage)]))
+        assert (b"host", b"orders") in recorder.scopes[0]["headers"]
+        assert recorder.baggage[0].startswith(b"gray.checkout=v1,gray-rev=")
+
     def test_refused_settings_leave_the_application_as_it_was(self, recorder: Recorder, caplog: Any) -> None:
         app = graymw.install(recorder, settings={"trust": "everybody"})
         assert app is recorder
@@ -267,6 +274,16 @@ class TestRefusing:
         sent = ask(graymw.install(app, settings={"rules": str(rules), "service": "orders"}), [])
         assert sent[0]["status"] == 503
         assert b'"service": "payments"' in sent[1]["body"]
+
+    def test_a_service_without_a_stable_instance_answers_503_whatever_the_rules_say_of_fallbacks(
+        self, settings: dict[str, object]
+    ) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            outbound.begin(method="GET", scheme="http", host="payments", port=None)
+
+        table = {"payments": [{"url": "http://127.0.0.1:9", "version": "v3"}]}
+        sent = ask(graymw.install(app, settings={**settings, "services": table}), [])
+        assert sent[0]["status"] == 503
 
 
 @given(

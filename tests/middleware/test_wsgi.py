@@ -94,7 +94,8 @@ def test_a_server_that_tells_no_peer_counts_as_outside_and_a_unix_socket_as_insi
     del environ["REMOTE_ADDR"]
     app(environ, lambda *_: None)
     app(environ_of({"baggage": "gray.checkout=v7"}, REMOTE_ADDR=""), lambda *_: None)
-    assert [context.version("checkout") for context in seen] == ["v1", "v7"]
+    app(environ_of({"baggage": "gray.checkout=v7"}, REMOTE_ADDR="localhost"), lambda *_: None)  # waitress's word
+    assert [context.version("checkout") for context in seen] == ["v1", "v7", "v7"]
 
 
 def test_a_streamed_body_sees_its_own_context_in_every_chunk_and_in_close(settings: dict[str, object]) -> None:
@@ -201,6 +202,22 @@ def test_a_sticky_cookie_is_issued_where_a_split_has_no_key() -> None:
     _, headers, version = ask(installed)
     cookie = headers["Set-Cookie"].partition(";")[0]
     assert {ask(installed, {"cookie": cookie})[2] for _ in range(5)} == {version}
+
+
+def test_what_the_application_gives_with_its_status_goes_on_by_name_as_well() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")], exc_info=None)
+        return [b"ok"]
+
+    answered: list[Any] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        answered.append((status, dict(headers), exc_info))
+
+    graymw.install(app, settings={"gray_ratio": "50%", "service": "orders"})(environ_of({}), start_response)
+    ((status, headers, exc_info),) = answered
+    assert (status, exc_info) == ("200 OK", None)
+    assert "Set-Cookie" in headers
 
 
 def test_a_call_nobody_may_take_answers_503(tmp_path: Any) -> None:

@@ -60,6 +60,31 @@ def test_tracestate_comes_along_and_goes_on() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "tracestate",
+    [
+        "a=" + "v" * 600,
+        ",".join(f"k{number}=v" for number in range(33)),
+        "a=b" + " " * 60_000 + "x",
+        "a=b," + "\t" * 60_000 + "x" * 600,
+    ],
+    ids=["long-member", "many-members", "blanks", "tabs"],
+)
+def test_tracestate_over_the_limits_does_not_reach_the_parser(
+    tracestate: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    span = remote_parent(f"00-{TRACE}-{SPAN}-01", tracestate)
+    assert span is not None
+    assert carrier_headers(span.get_span_context()) == (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+    assert not caplog.records
+
+
+def test_blanks_around_the_members_of_tracestate_do_not_matter() -> None:
+    span = remote_parent(f"00-{TRACE}-{SPAN}-01", "a=1" + " " * 60_000 + ",\t b=2 ")
+    assert span is not None
+    assert carrier_headers(span.get_span_context())[1] == ("tracestate", "a=1,b=2")
+
+
 def test_an_invalid_span_has_no_headers() -> None:
     assert carrier_headers(trace.INVALID_SPAN_CONTEXT) == ()
 
