@@ -22,6 +22,7 @@ def run_demo(
     users: int = DEFAULT_USERS,
     keep: bool = False,
     json_output: bool = False,
+    jaeger: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run the demo and print its account.
@@ -30,6 +31,7 @@ def run_demo(
         users: How many users the split is measured on, besides a small cast; at least 1.
         keep: Leave the chain running afterwards, until Ctrl-C.
         json_output: Write the report as JSON to standard output, and nothing else.
+        jaeger: URL of Jaeger's pages; default: the usual port of the host that the environment's OTLP endpoint names.
         environ: The environment of the services, where a user's own OTLP endpoint may be named too; default: the
             process's.
 
@@ -49,4 +51,10 @@ def run_demo(
         from graymw.demo.run import run  # noqa: PLC0415 - everything heavy hangs on it
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return run(users=users, keep=keep, json_output=json_output, environ=os.environ if environ is None else environ)
+    return run(
+        users=users,
+        keep=keep,
+        json_output=json_output,
+        jaeger=jaeger,
+        environ=os.environ if environ is None else environ,
+    )

@@ -17,11 +17,12 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=DEFAULT_USERS, help="how many users to measure the split on")
     parser.add_argument("--keep", action="store_true", help="leave the chain running until Ctrl-C")
     parser.add_argument("--json", action="store_true", dest="json_output", help="write the report as JSON")
+    parser.add_argument("--jaeger", metavar="URL", help="where Jaeger's pages are, if not on port 16686 beside OTLP")
     options = parser.parse_args()
     if options.users < 1:
         parser.error("--users must be 1 or more")
     try:
-        return run_demo(users=options.users, keep=options.keep, json_output=options.json_output)
+        return run_demo(users=options.users, keep=options.keep, json_output=options.json_output, jaeger=options.jaeger)
     except MissingExtraError as error:
         parser.error(str(error))
 

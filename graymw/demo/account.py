@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graymw.demo import trace_view
+from graymw.demo.jaeger import LIMIT, JaegerSearch
 from graymw.demo.outcomes import GRAY, SPLIT_RULE, Outcome
 from graymw.demo.processes import Service, ServiceFailedError
 from graymw.demo.report import Check, Report, Round
@@ -169,7 +170,7 @@ class Account:
             table.add_row(f"{_mark(held=check.held)} {escape(check.name)}", f"[dim]{escape(check.detail)}[/]")
         self._print(table)
         if report.search is not None:
-            self._out.print("\n  In Jaeger, if its query service listens on the usual port:")
+            self._out.print(f"\n  {_where(report.search)}")
             for line in (report.search.page, report.search.trace, f"curl -s '{report.search.query}'"):
                 self._out.print(f"  {line}", soft_wrap=True, markup=False)
         failed = sum(not check.held for check in report.checks)
@@ -206,6 +207,12 @@ class Account:
         for line in error.log_tail or ["(nothing)"]:
             self._out.print(f"    {line}", style="dim", soft_wrap=True, markup=False)
         self._out.print()
+
+
+def _where(search: JaegerSearch) -> str:
+    if search.found:
+        return f"In Jaeger, where this finds {search.found} gray traces ({LIMIT} at most):"
+    return "In Jaeger, if these are its pages (else name them with --jaeger):"
 
 
 def _table() -> Table:

@@ -17,25 +17,27 @@ from graymw.demo import chain, people
 from graymw.demo.account import Account, console
 from graymw.demo.checks import verdict
 from graymw.demo.interruption import Interrupted, Interruption
+from graymw.demo.jaeger import JaegerSearch, jaeger_search, looked_up, pages_beside
+from graymw.demo.outcomes import GOVERNED, GRAY
 from graymw.demo.processes import Processes, Service, ServiceFailedError
 from graymw.demo.receiver import Receiver
 from graymw.demo.report import Report
 from graymw.demo.spans import SpanStore
 from graymw.demo.story import Story, Told
 from graymw.demo.traffic import CHAIN, Client
-from graymw.demo.upstream import Forwarder, JaegerSearch, asked_for, jaeger_search
+from graymw.demo.upstream import Forwarder, asked_for
 
 _KEEP_LOOK_SECONDS = 0.5
 
 
-def run(*, users: int, keep: bool, json_output: bool, environ: Mapping[str, str]) -> int:
+def run(*, users: int, keep: bool, json_output: bool, jaeger: str | None, environ: Mapping[str, str]) -> int:
     """Run the demo; see ``graymw.demo.run_demo``."""
     account = Account(console(quiet=json_output))
     with Interruption() as interruption:
         try:
             with _directory(interruption, account) as directory, ExitStack() as stack:
                 stage = _bring_up(stack, interruption, account, directory.path, environ)
-                report = _play(stage, users)
+                report = _play(stage, users, jaeger)
                 directory.is_wanted = not report.held
                 if json_output:
                     _write(report.as_json())
@@ -117,14 +119,14 @@ def _bring_up(
     return _Stage(account, rules, store, forwarder, receiver, processes, services, client)
 
 
-def _play(stage: _Stage, users: int) -> Report:
+def _play(stage: _Stage, users: int, jaeger: str | None) -> Report:
     """Let the story be told, and judge it."""
     begin = time.time_ns()
     everybody = [*people.cast(), *people.crowd(users)]
     story = Story(stage.edge, stage.rules, everybody, stage.client, stage.receiver, stage.store, stage.account)
     told = story.tell()
     stage.processes.check_running()
-    report = _judged(stage, told, begin)
+    report = _judged(stage, told, _searched(stage, told, begin, jaeger))
     stage.account.section(4, "One request, as its spans were exported")
     stage.account.trace(report)
     stage.account.section(5, "What held")
@@ -132,17 +134,21 @@ def _play(stage: _Stage, users: int) -> Report:
     return report
 
 
-def _judged(stage: _Stage, told: Told, begin: int) -> Report:
-    search: JaegerSearch | None = None
-    if stage.forwarder is not None:
-        stage.forwarder.settle()
-        search = jaeger_search(
-            stage.forwarder.endpoint,
-            service=CHAIN[0],
-            start=begin,
-            end=time.time_ns(),
-            trace_id=told.shown.trace_id,
-        )
+def _searched(stage: _Stage, told: Told, begin: int, jaeger: str | None) -> JaegerSearch | None:
+    """Search for the traces in the user's own Jaeger; None where spans are not sent on, or nobody knows where it is."""
+    if stage.forwarder is None:
+        return None
+    stage.forwarder.settle()
+    pages = jaeger or pages_beside(stage.forwarder.endpoint)
+    if pages is None:
+        return None
+    search = jaeger_search(pages, service=CHAIN[0], start=begin, end=time.time_ns(), trace_id=told.shown.trace_id)
+    answers = [*told.before.answers, *told.after.answers]
+    gray = sum(answer.versions.get(GOVERNED[0]) == GRAY for answer in answers)
+    return looked_up(search, expected=gray)
+
+
+def _judged(stage: _Stage, told: Told, search: JaegerSearch | None) -> Report:
     report = Report(
         stage.services, told.before, told.refusal, told.change, told.after, told.shown, told.trace,
         forwarder=stage.forwarder, search=search,

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 from opentelemetry.util.re import parse_env_headers
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _DEFAULT_ENDPOINT: Final = "http://localhost:4318"
-_JAEGER_QUERY_PORT: Final = 16686
 _TIMEOUT_SECONDS: Final = 5.0
 _SETTLE_SECONDS: Final = 10.0
-_SECOND: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,11 @@ class Endpoint:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificate: str = ""
+
+    @property
+    def host(self) -> str:
+        """Host of the URL; empty where it has none."""
+        return _host(self.url)
 
 
 def asked_for(environ: Mapping[str, str]) -> Endpoint | None:
@@ -73,7 +74,7 @@ class Forwarder:
         self.last_failure = ""
         trusted = ssl.create_default_context(cafile=endpoint.certificate) if endpoint.certificate else True
         self._client = httpx.Client(
-            verify=trusted, timeout=_TIMEOUT_SECONDS, trust_env=not _is_on_this_machine(endpoint.url)
+            verify=trusted, timeout=_TIMEOUT_SECONDS, trust_env=not is_on_this_machine(endpoint.url)
         )
         self._waiting: queue.SimpleQueue[tuple[bytes, Mapping[str, str]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="graymw-demo-forward", daemon=True)
@@ -122,7 +123,7 @@ class Forwarder:
         return ""
 
 
-def _is_on_this_machine(url: str) -> bool:
+def is_on_this_machine(url: str) -> bool:
     """Whether a proxy of the environment could not reach it anyway."""
     host = _host(url)
     return host in {"localhost", "::1"} or host.startswith("127.")
@@ -134,39 +135,3 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-@dataclass(frozen=True, slots=True)
-class JaegerSearch:
-    """How to find the demo's gray traces in a Jaeger on the host of the endpoint.
-
-    Attributes:
-        page: Search page of the UI.
-        query: The same by Jaeger's stable HTTP API.
-        trace: Page of one trace.
-    """
-
-    page: str
-    query: str
-    trace: str
-
-
-def jaeger_search(endpoint: Endpoint, *, service: str, start: int, end: int, trace_id: str) -> JaegerSearch | None:
-    """Search for ``gray.version=v2`` between two times in nanoseconds since the Unix epoch; None without a host."""
-    host = _host(endpoint.url)
-    if not host:
-        return None
-    host = f"[{host}]" if ":" in host else host
-    base = f"http://{host}:{_JAEGER_QUERY_PORT}"
-    tags = quote(json.dumps({"gray.version": "v2"}, separators=(",", ":")), safe="")
-    return JaegerSearch(
-        page=f"{base}/search?service={service}&tags={tags}&lookback=custom&limit=20"
-        f"&start={start // 1000}&end={end // 1000}",
-        query=f"{base}/api/v3/traces?query.serviceName={service}&query.attributes={tags}&query.searchDepth=20"
-        f"&query.startTimeMin={_rfc3339(start)}&query.startTimeMax={_rfc3339(end + _SECOND)}",
-        trace=f"{base}/trace/{trace_id}",
-    )
-
-
-def _rfc3339(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

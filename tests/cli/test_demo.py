@@ -20,10 +20,10 @@ def test_the_options_reach_the_demo_and_its_exit_code_comes_back(call: Call, mon
     runs = Runs()
     monkeypatch.setattr(demo, "run_demo", runs)
     assert call("demo").code == 1
-    assert call("demo", "--users", 20, "--keep", "--json").code == 1
+    assert call("demo", "--users", 20, "--keep", "--json", "--jaeger", "http://j").code == 1
     assert runs == [
-        {"users": demo.DEFAULT_USERS, "keep": False, "json_output": False},
-        {"users": 20, "keep": True, "json_output": True},
+        {"users": demo.DEFAULT_USERS, "keep": False, "json_output": False, "jaeger": None},
+        {"users": 20, "keep": True, "json_output": True, "jaeger": "http://j"},
     ]
 
 

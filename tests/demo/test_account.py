@@ -10,9 +10,10 @@ from rich.console import Console
 
 from graymw.demo.account import Account, console
 from graymw.demo.checks import verdict
+from graymw.demo.jaeger import JaegerSearch, jaeger_search
 from graymw.demo.processes import Service, ServiceFailedError
 from graymw.demo.report import Check, Report
-from graymw.demo.upstream import Endpoint, Forwarder, jaeger_search
+from graymw.demo.upstream import Endpoint, Forwarder
 
 from .making import good_report
 
@@ -78,13 +79,22 @@ def test_the_verdict_counts_what_did_not_hold() -> None:
     assert "No spans arrived." in text
 
 
+def searched(found: int) -> tuple[JaegerSearch, str]:
+    search = jaeger_search("http://jaeger:16686", service="edge", start=1, end=2, trace_id="abc")
+    search = dataclasses.replace(search, found=found)
+    forwarder = Forwarder(Endpoint("http://jaeger:4318/v1/traces"))
+    return search, told(judged(dataclasses.replace(good_report(), forwarder=forwarder, search=search)), Page())
+
+
 def test_the_search_is_named_on_one_line_each() -> None:
-    endpoint = Endpoint("http://jaeger:4318/v1/traces")
-    search = jaeger_search(endpoint, service="edge", start=1, end=2, trace_id="abc")
-    assert search is not None
-    report = judged(dataclasses.replace(good_report(), forwarder=Forwarder(endpoint), search=search))
-    lines = [line.strip() for line in told(report, Page()).splitlines()]
+    search, text = searched(0)
+    lines = [line.strip() for line in text.splitlines()]
     assert {search.page, search.trace, f"curl -s '{search.query}'"} <= set(lines)
+
+
+def test_whether_jaeger_finds_the_traces_is_said() -> None:
+    assert "finds 3 gray traces" in searched(3)[1]
+    assert "--jaeger" in searched(0)[1]
 
 
 def test_without_a_terminal_there_is_no_trace_of_a_progress_bar() -> None:

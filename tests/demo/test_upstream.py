@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from graymw.demo.receiver import Receiver
 from graymw.demo.spans import SpanStore
-from graymw.demo.upstream import Endpoint, Forwarder, asked_for, jaeger_search
+from graymw.demo.upstream import Endpoint, Forwarder, asked_for
 
 from .making import PROTOBUF, request_with
 
@@ -86,26 +84,3 @@ def test_an_endpoint_that_cannot_be_reached_breaks_nothing(url: str) -> None:
 def test_a_missing_certificate_file_is_an_error_of_the_setting(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Forwarder(Endpoint("https://a", certificate=str(tmp_path / "none.pem")))
-
-
-def test_the_search_names_the_demos_own_gray_traces() -> None:
-    start = 1_795_000_000_123_456_789
-    search = jaeger_search(
-        Endpoint("https://[fd00::1]:4318/v1/traces"), service="edge", start=start, end=start + 10**9, trace_id="abc"
-    )
-    assert search is not None
-    page, query = urlsplit(search.page), urlsplit(search.query)
-    assert page.netloc == query.netloc == "[fd00::1]:16686"
-    shown = parse_qs(page.query)
-    assert json.loads(shown["tags"][0]) == {"gray.version": "v2"}
-    assert (shown["service"], shown["start"]) == (["edge"], [str(start // 1000)])
-    asked = parse_qs(query.query)
-    assert query.path == "/api/v3/traces"
-    assert json.loads(asked["query.attributes"][0]) == {"gray.version": "v2"}
-    assert asked["query.startTimeMin"] == ["2026-11-18T11:06:40Z"]
-    assert asked["query.startTimeMax"] == ["2026-11-18T11:06:42Z"]
-    assert urlsplit(search.trace).path == "/trace/abc"
-
-
-def test_an_endpoint_without_a_host_has_no_search() -> None:
-    assert jaeger_search(Endpoint("http://[::1"), service="edge", start=1, end=2, trace_id="abc") is None
