@@ -15,8 +15,9 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.grpc import GrpcAioInstrumentorServer, GrpcInstrumentorServer
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -257,6 +258,25 @@ def test_all_other_metadata_is_left_as_it_was(serving: Any, settings: Any) -> No
         call(target, "unary_unary", (("x-a", "1"), ("x-a", "2"), ("x-bin", b"\x00")))
     assert [value for key, value in seen if key == "x-a"] == ["1", "2"]
     assert ("x-bin", b"\x00") in seen
+
+
+def test_members_in_other_dialects_are_taken_out_where_a_propagator_may_read_them(serving: Any, settings: Any) -> None:
+    seen: list[str] = []
+
+    class Noting:
+        def unary_unary(self, request: bytes, context: Any) -> bytes:
+            seen.extend(entry.key for entry in context.invocation_metadata())
+            return b'["-"]'
+
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([]))
+    try:
+        with serving(settings, behaviours=Noting()) as target:
+            call(target, "unary_unary", (("uberctx-gray.checkout", "v9"), ("uberctx-tenant", "t1"), *GRAY))
+    finally:
+        propagate.set_global_textmap(before)
+    assert "uberctx-tenant" in seen
+    assert "uberctx-gray.checkout" not in seen
 
 
 def test_nothing_is_left_over_for_the_next_call_on_the_thread(serving: Any, kind: str, settings: Any) -> None:

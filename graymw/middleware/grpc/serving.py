@@ -16,6 +16,7 @@ from grpc import aio
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
@@ -134,11 +135,15 @@ def enter(engine: Engine, method: str, servicer: Any) -> Serving | None:
     if _SERVED.get() is servicer:
         return None
     try:
-        metadata = tuple(servicer.invocation_metadata() or ())
+        snapshot = engine.snapshot_for_request()
+        received = metadata = tuple(servicer.invocation_metadata() or ())
+        if not snapshot.headers.propagation.w3c_only:
+            metadata = tuple(pair for pair in received if not wire.is_our_header(pair[0]))
         fields = united(pair for pair in metadata if not isinstance(pair[1], bytes))
         facts = RpcFacts(fields, engine.settings, method, peer_address(servicer.peer()))
-        admitted = admit(engine, engine.snapshot, facts)
-        shown = servicer if admitted.unchanged else _Servicer(servicer, _visible(metadata, admitted.baggage))
+        admitted = admit(engine, snapshot, facts)
+        untouched = admitted.unchanged and len(metadata) == len(received)
+        shown = servicer if untouched else _Servicer(servicer, _visible(metadata, admitted.baggage))
         span = _start_span(engine, admitted, facts)
         otel = admitted.context if span is None else trace.set_span_in_context(span, admitted.context)
         context = copy_context()
