@@ -1,25 +1,40 @@
-"""httpx2, which has httpx's interface: every client of the process.
-
-The transports of ``graymw.clients.httpx`` serve here, too, since a client asks of a transport only its methods.
-"""
+"""httpx2, which has httpx's interface: every client of the process, and transports for who prefers to be explicit."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
-from graymw.clients.httpx_family import Family
+from graymw.clients.httpx_family import AsyncWrapping, Family, Wrapping
 from graymw.clients.patching import Patches
 
-_library: Final = importlib.import_module("httpx2")
+_library: Final[Any] = importlib.import_module("httpx2")
 _family = Family(_library)
 _patches = Patches()
 
 
+class GrayTransport(Wrapping, _library.BaseTransport):  # type: ignore[misc]
+    """As ``graymw.GrayTransport``, for ``httpx2.Client``."""
+
+    family = _family
+
+    def __init__(self, transport: Any = None) -> None:
+        super().__init__(_library.HTTPTransport() if transport is None else transport)
+
+
+class AsyncGrayTransport(AsyncWrapping, _library.AsyncBaseTransport):  # type: ignore[misc]
+    """As ``graymw.AsyncGrayTransport``, for ``httpx2.AsyncClient``."""
+
+    family = _family
+
+    def __init__(self, transport: Any = None) -> None:
+        super().__init__(_library.AsyncHTTPTransport() if transport is None else transport)
+
+
 def install() -> None:
     """Cover every client of the process."""
-    for client in (_library.Client, _library.AsyncClient):
-        _patches.replace(client, "_transport_for_url", _family.hops(_patches, ()))
+    _patches.replace(_library.Client, "_transport_for_url", _family.hops(_patches, GrayTransport))
+    _patches.replace(_library.AsyncClient, "_transport_for_url", _family.hops(_patches, AsyncGrayTransport))
     _patches.active = True
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from graymw.clients.containment import contained
 from graymw.clients.environment_proxies import is_environment_proxy
+from graymw.clients.httpx_headers import headers_of
 from graymw.clients.patching import Patches, TracedWatch, is_traced
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
@@ -88,11 +89,11 @@ class Family:
             _take_over_body(request, sent)
         return response
 
-    def hops(self, patches: Patches, explicit: type | tuple[type, ...]) -> Callable[[Any], Any]:
+    def hops(self, patches: Patches, explicit: type) -> Callable[[Any], Any]:
         """What to replace a client's ``_transport_for_url`` with.
 
         Args:
-            explicit: Transport classes that plan by themselves.
+            explicit: Transport class that plans by itself.
         """
 
         def make(original: Any) -> Any:
@@ -128,6 +129,8 @@ class Family:
             return None
         if outgoing is None:
             return None
+        if outgoing.changes_nothing:
+            return outgoing, transport, request
         try:
             sent = object.__new__(type(request))
             sent.__dict__.update(request.__dict__)
@@ -184,60 +187,64 @@ class _Hop:
         return await self._family.send_async(self._transport, request, self._direct)
 
 
-class PublicHeaders:
-    """Reading and changing ``Headers`` by their public methods."""
+class Wrapping:
+    """A transport that plans what is sent over another one.
 
-    def __init__(self, headers: Any) -> None:
-        self._class = headers
+    Args:
+        transport: The transport to send over.
+    """
 
-    def baggage(self, headers: Any) -> str | None:
-        """Value of the ``baggage`` header."""
-        value: str | None = headers.get("baggage")
-        return value
+    family: ClassVar[Family]
 
-    def merged(self, headers: Any, outgoing: Outgoing) -> Any:
-        """A copy with what the call carries."""
-        sent = self._class(headers)
-        for name in outgoing.remove:
-            sent.pop(name, None)
-        for name, value in outgoing.headers:
-            sent[name] = value
-        return sent
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
 
+    def handle_request(self, request: Any) -> Any:
+        """Send one request.
 
-class ListedHeaders(PublicHeaders):
-    """The same on the list inside, for a quarter of the time."""
+        Raises:
+            GrayUnavailableError: No instance may take the call.
+        """
+        return self.family.send(self._transport, request)
 
-    def baggage(self, headers: Any) -> str | None:
-        """Value of the ``baggage`` header."""
-        values = [value for _, name, value in headers._list if name == b"baggage"]  # noqa: SLF001
-        return b",".join(values).decode("latin-1") if values else None
+    def close(self) -> None:
+        """Close the transport inside."""
+        self._transport.close()
 
-    def merged(self, headers: Any, outgoing: Outgoing) -> Any:
-        """A copy with what the call carries."""
-        sent = self._class(headers, headers._encoding)  # noqa: SLF001
-        fresh = [(_ENCODED[name], _ENCODED[name], value.encode()) for name, value in outgoing.headers]
-        replaced = [field[1] for field in fresh]
-        replaced += [_ENCODED[name] for name in outgoing.remove]
-        sent._list = [field for field in sent._list if field[1] not in replaced] + fresh  # noqa: SLF001
-        return sent
+    def __enter__(self) -> Self:
+        self._transport.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._transport.__exit__(*exc_info)
 
 
-class _Encoded(dict[str, bytes]):
-    """Header names as bytes, encoded once; there are as many as propagators set."""
+class AsyncWrapping:
+    """As ``Wrapping``, for asynchronous transports."""
 
-    def __missing__(self, name: str) -> bytes:
-        self[name] = encoded = name.encode()
-        return encoded
+    family: ClassVar[Family]
 
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
 
-_ENCODED: Final = _Encoded()
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send one request.
 
+        Raises:
+            GrayUnavailableError: No instance may take the call.
+        """
+        return await self.family.send_async(self._transport, request)
 
-def headers_of(headers: Any) -> PublicHeaders:
-    """How to deal with a ``Headers`` class: by its list where that is built as we know it."""
-    known = getattr(headers({"A": "b"}), "_list", None) == [(b"A", b"a", b"b")]
-    return ListedHeaders(headers) if known else PublicHeaders(headers)
+    async def aclose(self) -> None:
+        """Close the transport inside."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._transport.__aexit__(*exc_info)
 
 
 def _address(sent: Any, instance: Instance) -> None:

@@ -201,6 +201,8 @@ def _prepared(
         url = f"https{url[4:]}"  # so that requests verifies as it does for any https URL
     found = _ORIGIN.match(url)
     planned = urllib3.Planned(_origin(found[0] if found else url), instance)
+    if outgoing.changes_nothing:
+        return request, planned
     try:
         sent = object.__new__(type(request))
         sent.__dict__.update(request.__dict__)

@@ -186,6 +186,8 @@ def carried_headers(headers: Iterable[tuple[str, Any]], outgoing: Outgoing) -> d
 
 
 def _carrying(headers: Any, outgoing: Outgoing) -> Any:
+    if not outgoing.headers and not outgoing.remove:
+        return headers
     try:
         if not isinstance(headers, HTTPHeaderDict):
             return carried_headers(headers.items(), outgoing)

@@ -67,6 +67,11 @@ class Outgoing:
         self.fallback = fallback
         self.target_version = instance.version if instance is not None else None
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the call goes out as addressed, with the headers it has."""
+        return not self.headers and not self.remove and self.instance is None
+
     def attach(self) -> Token[Context]:
         """Make the call's OpenTelemetry context current: what an instrumentation below us injects is what may leave."""
         return otel_context.attach(self._context)

@@ -15,9 +15,14 @@ import httpx
 import requests
 import urllib3
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+
+try:
+    import httpx2
+except ImportError:
+    httpx2 = None
 
 
 @dataclass(frozen=True)
@@ -67,35 +72,39 @@ class Caller(ABC):
 
 
 class Httpx(Caller):
-    name = "httpx"
-    refused = httpx.ConnectError
+    """httpx, or httpx2 where that is installed."""
+
+    def __init__(self, library: Any = httpx) -> None:
+        self.library = library
+        self.name = library.__name__
+        self.refused = library.ConnectError
 
     def instrumentor(self) -> Any:
-        return HTTPXClientInstrumentor()
+        return HTTPXClientInstrumentor() if self.library is httpx else HTTPX2ClientInstrumentor()
 
     def calls(
         self, *urls: str, method="GET", headers=None, body=None, proxy=None, trust_env=False, ca=None
     ) -> list[Answered]:
         verify = ssl.create_default_context(cafile=ca) if ca else True
-        with httpx.Client(follow_redirects=True, proxy=proxy, trust_env=trust_env, verify=verify) as client:
+        with self.library.Client(follow_redirects=True, proxy=proxy, trust_env=trust_env, verify=verify) as client:
             answers = [client.request(method, url, headers=headers, content=body) for url in urls]
         return [Answered(each.status_code, str(each.url), each.content) for each in answers]
 
 
-class AsyncHttpx(Caller):
-    name = "httpx-async"
-    refused = httpx.ConnectError
+class AsyncHttpx(Httpx):
+    """The same, asynchronous."""
 
-    def instrumentor(self) -> Any:
-        return HTTPXClientInstrumentor()
+    def __init__(self, library: Any = httpx) -> None:
+        super().__init__(library)
+        self.name = f"{library.__name__}-async"
 
     def calls(
         self, *urls: str, method="GET", headers=None, body=None, proxy=None, trust_env=False, ca=None
     ) -> list[Answered]:
         verify = ssl.create_default_context(cafile=ca) if ca else True
 
-        async def run() -> list[httpx.Response]:
-            async with httpx.AsyncClient(
+        async def run() -> list[Any]:
+            async with self.library.AsyncClient(
                 follow_redirects=True, proxy=proxy, trust_env=trust_env, verify=verify
             ) as client:
                 return [await client.request(method, url, headers=headers, content=_async(body)) for url in urls]
@@ -192,4 +201,7 @@ def _async(body: Any) -> Any:
     return pieces()
 
 
-CALLERS = (Httpx(), AsyncHttpx(), Requests(), RequestsOverTracedUrllib3(), Urllib3(), Aiohttp())
+CALLERS: tuple[Caller, ...] = (
+    *(Httpx(), AsyncHttpx(), Requests(), RequestsOverTracedUrllib3(), Urllib3(), Aiohttp()),
+    *((Httpx(httpx2), AsyncHttpx(httpx2)) if httpx2 is not None else ()),
+)

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 import graymw
-from graymw.clients.httpx_family import Family, ListedHeaders, PublicHeaders, readdressed
+from graymw.clients.httpx_family import Family, readdressed
+from graymw.clients.httpx_headers import ListedHeaders, PublicHeaders
 from graymw.core.instances import Instance
 from graymw.runtime import counters
 from graymw.runtime.current import Carried

@@ -229,3 +229,23 @@ def test_many_threads_on_one_manager_mix_up_nothing(plain: None, engine: Engine,
             thread.join()
     assert len(answers) == 40
     assert all(wanted == served for wanted, served in answers)
+
+
+def test_headers_that_need_no_change_are_sent_as_they_are(plain: None, engine: Engine, v1: Echo) -> None:
+    seen: list[Any] = []
+
+    class Noting(HTTPConnectionPool):
+        def _make_request(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append(kwargs["headers"])
+            return super()._make_request(*args, **kwargs)
+
+    class Message(dict[str, str]):
+        """A mapping of the application's own, as boto's is."""
+
+        def copy(self) -> Message:
+            return Message(self)
+
+    headers = Message(a="1")
+    with Noting("127.0.0.1", v1.port) as pool:
+        pool.urlopen("GET", "/", headers=headers)
+    assert type(seen[0]) is Message

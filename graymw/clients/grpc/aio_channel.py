@@ -167,7 +167,8 @@ class _MultiCallable:
             if outgoing.instance is not None:
                 instances = self._channel.instances
                 send = instances.callable(outgoing.instance, self._kind, self._method, self._make)
-            arguments = replaced(arguments, aio.Metadata(*carrying(metadata, outgoing)))
+            if not outgoing.changes_nothing:
+                arguments = replaced(arguments, aio.Metadata(*carrying(metadata, outgoing)))
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained("grpc.aio", error)
         return send, arguments

@@ -167,7 +167,7 @@ class _MultiCallable:
         try:
             if outgoing.instance is not None:
                 send = channel.instances.callable(outgoing.instance, self._kind, self._method, self._make)
-            if above is None:
+            if above is None and not outgoing.changes_nothing:
                 arguments = replaced(arguments, carrying(metadata, outgoing))
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained("grpc", error)
