@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -96,6 +97,7 @@ class DocumentKeeper:
         self._thread = thread
         self._watch: Watch | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._seen: str | bytes | None = None
         self._accepted = False
 
@@ -131,6 +133,8 @@ class DocumentKeeper:
         source = self.source
         if source is None:
             return
+        if self._pid != os.getpid():  # forked; a parent that was still at work took the key along
+            self._pid, self._lock = os.getpid(), threading.Lock()
         backoff = Backoff(cap=LOCAL_CAP if isinstance(source, LocalRuleSource) else REMOTE_CAP)
         while True:
             try:
@@ -148,8 +152,8 @@ class DocumentKeeper:
                 self._trouble("rules.absent", f"{fetched.origin} holds no rule document")
                 return False
             if fetched.text != self._seen:
-                self._seen = fetched.text
-                self._accepted = self._adopt(fetched)
+                accepted = self._adopt(fetched)
+                self._seen, self._accepted = fetched.text, accepted
                 if self._accepted and self._last_good is not None:
                     self._last_good.save(fetched, now=self._clock())
             elif self._accepted:

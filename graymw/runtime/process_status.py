@@ -117,6 +117,7 @@ class StatusWriter:
         self._thread = thread
         self._watch: Watch | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def start(self) -> None:
         """Write now and on every change, until the process ends; in forked processes too, each for itself."""
@@ -137,6 +138,8 @@ class StatusWriter:
 
     async def _follow(self) -> None:
         pid = os.getpid()
+        if self._pid != pid:  # forked; a parent that was still at work took the key along
+            self._pid, self._lock = pid, threading.Lock()
         about = _About(pid, _place(), _birth(pid), time.time())
         written: ProcessStatus | None = None
         while True:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -359,3 +361,45 @@ def test_a_reader_sees_one_document_at_any_moment(start: Start) -> None:
     done.set()
     reader.join()
     assert not torn
+
+
+def test_a_process_forked_while_its_parent_was_at_work_takes_the_change() -> None:
+    command = [sys.executable, "-W", "error", "-c", FORKED]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+FORKED = """
+import asyncio, os, threading, time
+from graymw.core.model import RuleDocument
+from graymw.runtime.documents import DocumentKeeper
+from graymw.runtime.ports import Fetched
+
+parent, began, go_on = os.getpid(), threading.Event(), threading.Event()
+
+def parse(text, *, format, origin):
+    if os.getpid() == parent:
+        began.set()
+        go_on.wait()
+    return RuleDocument(revision=text)
+
+class Source:
+    name = "memory://rules"
+    async def load(self):
+        return Fetched("new", self.name)
+    async def watch(self):
+        yield Fetched("new", self.name)
+        await asyncio.Event().wait()
+
+keeper = DocumentKeeper(Source(), on_change=lambda document: None, parse=parse)
+keeper.watch()
+assert began.wait(10)
+child = os.fork()
+if child == 0:
+    deadline = time.monotonic() + 10
+    while keeper.current.revision != "new" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os._exit(keeper.current.revision != "new")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+go_on.set()
+"""
