@@ -34,7 +34,11 @@ def caller_span(fields: Mapping[str, str]) -> Span | None:
     if tracing.speaks_w3c_only():
         traceparent = fields.get("traceparent")
         return remote_parent(traceparent, fields.get("tracestate")) if traceparent else None
-    span = trace.get_current_span(propagate.extract(fields, context=Context()))
+    # What it says of baggage is known already; parsed again it would be logged where it breaks a limit.
+    carriers = {name: value for name, value in fields.items() if name != "baggage"}
+    if "tracestate" in carriers:
+        carriers["tracestate"] = _within_limits(carriers["tracestate"])
+    span = trace.get_current_span(propagate.extract(carriers, context=Context()))
     return span if span.get_span_context().is_valid else None
 
 
@@ -60,20 +64,20 @@ class CallerSpan(NonRecordingSpan):
             span_id=int(span_id, 16),
             is_remote=True,
             trace_flags=TraceFlags(int(flags, 16)),
-            trace_state=_trace_state(self._tracestate) if self._tracestate else None,
+            trace_state=TraceState.from_header([_within_limits(self._tracestate)]) if self._tracestate else None,
         )
         return self._context
 
 
-def _trace_state(header: str) -> TraceState | None:
-    """Trace state of the caller; None for one that breaks the limits, which OpenTelemetry's parser shall not see.
+def _within_limits(tracestate: str) -> str:
+    """Members of ``tracestate``; empty where they break the limits, which OpenTelemetry's parser shall not see.
 
     It would log the whole of it, and older releases take seconds for a long run of blanks.
     """
-    members = [member.strip(_OWS) for member in header.split(",", _MAX_MEMBERS)]
+    members = [member.strip(_OWS) for member in tracestate.split(",", _MAX_MEMBERS)]
     if len(members) > _MAX_MEMBERS or any(len(member) > _LONGEST_MEMBER for member in members):
-        return None
-    return TraceState.from_header([",".join(members)])
+        return ""
+    return ",".join(members)
 
 
 def carrier_headers(context: SpanContext) -> tuple[tuple[str, str], ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from graymw.runtime.trace_parent import carrier_headers, remote_parent
+from graymw.runtime.trace_parent import caller_span, carrier_headers, remote_parent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -74,6 +75,19 @@ def test_tracestate_over_the_limits_does_not_reach_the_parser(
     tracestate: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     span = remote_parent(f"00-{TRACE}-{SPAN}-01", tracestate)
+    assert span is not None
+    assert carrier_headers(span.get_span_context()) == (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+    assert not caplog.records
+
+
+def test_other_propagators_are_given_no_more_than_the_limits_allow(caplog: pytest.LogCaptureFixture) -> None:
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([*before._propagators, CompositePropagator([])]))
+    fields = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "a=" + "v" * 9_000, "baggage": "k=" + "v" * 9_000}
+    try:
+        span = caller_span(fields)
+    finally:
+        propagate.set_global_textmap(before)
     assert span is not None
     assert carrier_headers(span.get_span_context()) == (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
     assert not caplog.records
