@@ -1,6 +1,7 @@
-"""``graymw[jaeger-legacy]``: the abandoned thrift exporter delivers a gray request's spans to real receivers.
+"""``graymw[jaeger-legacy]``: the abandoned thrift exporter delivers a gray request's spans.
 
-Runs in an environment of its own, which ``tests/legacy/run.sh`` makes; skipped anywhere else.
+To receivers of its protocol, and to a real Jaeger. Runs in an environment of its own, which
+``tests/legacy/run.sh`` makes; skipped anywhere else.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_jaeger import Jaeger, Span, running
 from serving import Service, free_port, serving
 from waiting import eventually
 
@@ -156,6 +158,42 @@ def test_a_collector_that_fails_costs_one_line(status: int | None, environ: dict
     assert len(lines) == 1, service.output
     assert lines[0].startswith(f"spans cannot be sent to {address}, and may be lost until they can: ")
     assert reason in lines[0]
+
+
+@pytest.fixture(scope="module")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    with running(tmp_path_factory.mktemp("jaeger")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("setting", "receiver"),
+    [("OTEL_EXPORTER_JAEGER_AGENT_PORT", "thrift_udp"), ("OTEL_EXPORTER_JAEGER_ENDPOINT", "thrift_http")],
+)
+def test_to_a_real_jaeger(setting: str, receiver: str, jaeger: Jaeger, environ: dict[str, str], tmp_path: Path) -> None:
+    name = receiver.replace("_", "-")
+    rules = Path(environ["GRAYMW_RULES"])
+    rules.write_text(rules.read_text().replace("orders", name))
+    told = {
+        **environ,
+        "GRAYMW_SERVICE": name,
+        "OTEL_TRACES_EXPORTER": "jaeger_thrift",
+        setting: getattr(jaeger, receiver),
+    }
+
+    def traces(version: str) -> list[list[Span]]:
+        return [trace for trace in jaeger.find(name, {"gray.version": version}).values() if len(trace) >= 2]
+
+    with run(told, tmp_path) as service:
+        ask(service)
+        assert service.ask("/") == b"v1"
+        eventually(lambda: traces("v2") and traces("v1"), 20)
+    ((server, work),) = traces("v2")
+    assert (server.service, server.kind, work.name, work.parent_id) == (name, "server", "work", server.span_id)
+    expected = {key: value for key, value in SERVER_TAGS.items() if key != "span.kind"}
+    assert server.attributes.items() >= expected.items()
+    assert work.attributes["gray.context"] == "checkout=v2"
+    assert [span.attributes["gray.active"] for trace in traces("v1") for span in trace] == [False, False]
 
 
 def test_the_environment_is_the_one_the_extra_asks_for() -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jaeger as jaeger_server
 import pytest
+import real_jaeger
 
 
 @pytest.fixture(scope="session")
-def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jaeger_server.Jaeger]:
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_jaeger.Jaeger]:
     """A real Jaeger, the same for all tests: each has traces of its own."""
-    with jaeger_server.running(tmp_path_factory.mktemp("jaeger")) as running:
+    with real_jaeger.running(tmp_path_factory.mktemp("jaeger")) as running:
         yield running

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from jaeger import Jaeger, Span, Traces
+from real_jaeger import Jaeger, Span, Traces
 from waiting import eventually
 
 from graymw.demo import chain, people, rules
