@@ -30,6 +30,7 @@ class RuleSet:
     """
 
     __slots__ = (
+        "_completed",
         "_fresh",
         "_inherited",
         "_numbers",
@@ -66,6 +67,7 @@ class RuleSet:
         )
         self._fresh, self._numbers = self._compiled()
         self._inherited: dict[str, tuple[GrayContext, Decide]] = {}
+        self._completed = 0
 
     @property
     def needs_all_headers(self) -> bool:
@@ -141,13 +143,27 @@ class RuleSet:
             rest = iter(decided)
             return self._context([next(rest) if decision is None else decision for decision in slots], revision)
 
-        return joined(open_releases, open_numbers, context)
+        return joined(open_releases, open_numbers, context, self._note_completed)
+
+    def _note_completed(self) -> None:
+        """Count the contexts that all inherited ones were completed to: callers may send any number of those."""
+        self._completed += 1
+        if self._completed > _MAX_CONTEXTS:
+            self._completed = 0
+            self._inherited.clear()
 
 
 def joined(
-    releases: Sequence[CompiledRelease], numbers: Sequence[Number], context: Callable[[Sequence[Decision]], GrayContext]
+    releases: Sequence[CompiledRelease],
+    numbers: Sequence[Number],
+    context: Callable[[Sequence[Decision]], GrayContext],
+    note_made: Callable[[], None] | None = None,
 ) -> Decide:
-    """Function that decides ``releases``; the context of a combination of outcomes is made once."""
+    """Function that decides ``releases``; the context of a combination of outcomes is made once.
+
+    Args:
+        note_made: Told of each context that is made.
+    """
     if not releases:
         constant = context(())
         return lambda _: constant
@@ -170,6 +186,8 @@ def joined(
             chosen.append(release.decisions[number])
         if len(made) >= _MAX_CONTEXTS:
             made.clear()
+        if note_made is not None:
+            note_made()
         return made.setdefault(key, context(chosen[::-1]))
 
     return decide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable
 
@@ -366,6 +367,15 @@ class TestInheriting:
         for number in range(2_000):
             inherited = GrayContext([Decision("checkout", f"v{number}", "inherited")])
             assert rules.decide(RequestFacts(), inherited).version() == f"v{number}"
+
+    def test_nor_does_what_they_are_completed_to(self) -> None:
+        split = [release(Rule("half", split=HALF), name=f"r{number}") for number in range(7)]
+        rules = compiled(release(), *split)
+        for number in range(200):
+            inherited = GrayContext([Decision("checkout", f"v{number}", "inherited")])
+            for user in range(100):
+                rules.decide(RequestFacts(user=str(user)), inherited)
+        assert sum(isinstance(each, GrayContext) for each in gc.get_objects()) < 6_000
 
 
 class Broken(RequestFacts):
