@@ -53,6 +53,10 @@ class Settings:
         register: Whether this process registers itself.
         strict: Whether a request meant for another version of this service is refused (421) rather than served.
         feature_flags: Whether ``feature_flag.*`` attributes are written.
+        access_log: Where a line for each decided request goes: ``stdout``, ``stderr`` or a file; empty for nowhere.
+        access_log_facts: Whether these lines hold what the rules read of the request, user ids included.
+        detect_lost_context: Whether threads, executors, tasks and queues are watched for work that leaves a request
+            without its context.
         state_dir: Where the last good document and the status lie; empty for the default place.
         cookie_max_age: Seconds for which an issued ``gray_id`` cookie lasts.
         explicit: Names of the fields that were set rather than left to their default.
@@ -88,6 +92,9 @@ class Settings:
     register: bool = False
     strict: bool = False
     feature_flags: bool = False
+    access_log: str = ""
+    access_log_facts: bool = False
+    detect_lost_context: bool = False
     state_dir: str = ""
     cookie_max_age: int = HALF_A_YEAR
     explicit: frozenset[str] = frozenset()
@@ -229,6 +236,9 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "register": values.flag,
     "strict": values.flag,
     "feature_flags": values.flag,
+    "access_log": values.sink,
+    "access_log_facts": values.flag,
+    "detect_lost_context": values.flag,
     "state_dir": values.name,
     "cookie_max_age": values.seconds,
 }

@@ -110,6 +110,16 @@ def name(value: object) -> str:
     return written
 
 
+def sink(value: object) -> str:
+    """Where lines go: ``stdout``, ``stderr`` or the path of a file; empty for nowhere."""
+    word = str(value).strip().lower() if isinstance(value, bool | int | str) else ""
+    if word in _FALSE:
+        return ""
+    if word in _TRUE:
+        raise refused(f"{_shown(value)} names no place", "write stdout, stderr or the path of a file")
+    return word if word in ("stdout", "stderr") else name(value)
+
+
 def share(value: object) -> str:
     """A share of the traffic as it is written in rules: ``10%``, steps of 0.01 %."""
     written = value.strip() if isinstance(value, str) else ""

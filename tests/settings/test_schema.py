@@ -48,6 +48,13 @@ def test_empty_and_null_mean_not_set() -> None:
     assert read(GRAYMW_TRUST="", enabled=None, rules=" ") == read()
 
 
+def test_what_is_written_and_watched_is_off_until_asked_for() -> None:
+    settings = read()
+    assert (settings.access_log, settings.access_log_facts, settings.detect_lost_context) == ("", False, False)
+    asked = read(access_log="stderr", access_log_facts="true", detect_lost_context="true")
+    assert (asked.access_log, asked.access_log_facts, asked.detect_lost_context) == ("stderr", True, True)
+
+
 def test_it_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         read().trust = "all"  # type: ignore[misc]

@@ -116,6 +116,27 @@ def test_what_is_no_suffix(written: object) -> None:
         values.suffixes(written)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("stdout", "stdout"),
+        (" STDERR ", "stderr"),
+        ("logs/a.jsonl", "logs/a.jsonl"),
+        ("off", ""),
+        (False, ""),
+        ("", ""),
+    ],
+)
+def test_where_lines_go(written: object, read: str) -> None:
+    assert values.sink(written) == read
+
+
+@pytest.mark.parametrize("written", ["true", True, "on", 1.5, "a\nb", []])
+def test_what_names_no_place_for_lines(written: object) -> None:
+    with pytest.raises(RefusedError):
+        values.sink(written)
+
+
 def test_secrets_for_rotation() -> None:
     assert values.secrets("new, old") == (b"new", b"old")
     assert values.secrets(["with,comma"]) == (b"with,comma",)
@@ -143,7 +164,7 @@ def test_what_is_no_number_of_seconds(written: object) -> None:
     "reader",
     [
         values.text, values.flag, values.seconds, values.label, values.name, values.share, values.trust,
-        values.secrets, values.suffixes, values.sources(), values.sources(user_agent=True),
+        values.secrets, values.suffixes, values.sink, values.sources(), values.sources(user_agent=True),
     ],
 )  # fmt: skip
 @given(
