@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graymw.runtime.current import current
     from graymw.runtime.threads import GrayThread, GrayThreadPoolExecutor, carry
     from graymw.settings.schema import Settings
+    from graymw.telemetry.logs import GrayLogFilter, add_gray_context
 
 _HOMES = {
     "AsyncGrayTransport": "graymw.clients.httpx",
@@ -31,6 +32,7 @@ _HOMES = {
     "GrayAdapter": "graymw.clients.requests",
     "GrayContext": "graymw.core.context",
     "GrayError": "graymw.errors",
+    "GrayLogFilter": "graymw.telemetry.logs",
     "GrayMiddleware": "graymw.installation",
     "GrayThread": "graymw.runtime.threads",
     "GrayThreadPoolExecutor": "graymw.runtime.threads",
@@ -42,6 +44,7 @@ _HOMES = {
     "RulesError": "graymw.errors",
     "Settings": "graymw.settings.schema",
     "SettingsError": "graymw.errors",
+    "add_gray_context": "graymw.telemetry.logs",
     "bucket": "graymw.core.bucketing",
     "carry": "graymw.runtime.threads",
     "current": "graymw.runtime.current",
@@ -59,6 +62,7 @@ __all__ = [
     "GrayAdapter",
     "GrayContext",
     "GrayError",
+    "GrayLogFilter",
     "GrayMiddleware",
     "GrayThread",
     "GrayThreadPoolExecutor",
@@ -70,6 +74,7 @@ __all__ = [
     "RulesError",
     "Settings",
     "SettingsError",
+    "add_gray_context",
     "bucket",
     "carry",
     "current",
