@@ -142,6 +142,8 @@ class StatusWriter:
             self._pid, self._lock = pid, threading.Lock()
         about = _About(pid, _place(), _birth(pid), time.time())
         written: ProcessStatus | None = None
+        with contextlib.suppress(Exception):  # files of the killed would pile up where nobody asks for the status
+            read_all(self._state)
         while True:
             now = self._now(about)
             if written is None or _due(written, now):

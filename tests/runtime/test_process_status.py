@@ -116,6 +116,18 @@ def test_the_dead_are_taken_away_by_who_reads(state: StateDir) -> None:
     assert state.names() == []
 
 
+def test_the_dead_are_taken_away_by_who_begins(state: StateDir, keeper: DocumentKeeper) -> None:
+    """Forked processes end without taking their files along, and nobody may ever ask for the status."""
+    planted(state, a_process(pid=dead_pid()))
+    thread = WatchThread()
+    writer = StatusWriter(state, service="orders", version="v2", keeper=keeper, thread=thread)
+    writer.start()
+    eventually(lambda: state.names() not in ([], ["process-planted.json"]))
+    assert "process-planted.json" not in state.names()
+    writer.stop()
+    assert thread.stop(5.0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells no birth of a process")
 def test_a_namesake_of_a_dead_process_is_not_taken_for_it(state: StateDir) -> None:
     planted(state, a_process(birth=1))
