@@ -23,7 +23,7 @@ from graymw.core.context import SIGNATURE_KEY, UNDECIDED
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import counters, tracing
-from graymw.runtime.current import BAGGAGE_KEY, Carried, application_entries, carried_in, default_engine
+from graymw.runtime.current import BAGGAGE_KEY, SPAN_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
 from graymw.runtime.trace_parent import carrier_headers
 
@@ -252,7 +252,10 @@ def _baggage_value(
     """
     entries = ambient.get(BAGGAGE_KEY)
     raw = carried.application if carried is not None else ""
-    application = encode_application(entries, raw) if isinstance(entries, Mapping) and entries else ""
+    if carried is not None and entries is carried.baggage and not raw:
+        application = ""  # nobody added to what is ours alone
+    else:
+        application = encode_application(entries, raw) if isinstance(entries, Mapping) and entries else ""
     gray = ""
     if present:
         gray, theirs = wire.separate((present,))
@@ -284,7 +287,8 @@ def _without_gray(ambient: Context) -> Context:
 
 def _trace_headers(context: Context) -> tuple[tuple[str, str], ...]:
     if tracing.speaks_w3c_only():
-        return carrier_headers(trace.get_current_span(context).get_span_context())
+        span = context.get(SPAN_KEY)
+        return carrier_headers(span.get_span_context()) if isinstance(span, Span) else ()
     carrier: dict[str, str] = {}
     propagate.inject(carrier, context)
     return tuple((name.lower(), value) for name, value in carrier.items() if name.lower() != "baggage")
