@@ -2,9 +2,9 @@
 
     python -m bench.clients
 
-In process, no sockets: each library runs as it is down to the point where it would write to a connection. A gray
-request is at hand; ``carried`` calls an address inside, ``routed`` a service name. Patches are put in and taken out
-between the slices, so ``bare`` is the library untouched.
+No sockets: each library runs as it is down to the point where it would write to a connection. A gray request is at
+hand; ``carried`` calls an address inside, ``routed`` a service name. Patches are process-wide, so each way of patching
+is a process of its own, and the processes take turns in short slices.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import asyncio
 import gc
 import ssl
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -44,7 +45,7 @@ from graymw.clients import instrumenting
 from graymw.core.context import Decision, GrayContext
 from graymw.core.document import parse
 from graymw.registries.static import StaticRegistry
-from graymw.runtime import current, tracing
+from graymw.runtime import current
 from graymw.runtime.current import Carried
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
@@ -59,21 +60,6 @@ READY = "gray.checkout=v2,gray-rev=9f3c2a11"
 """What a floor by hand sends: the library's own way to set one header whose value is known."""
 
 Run = Callable[[int], None]
-
-
-@dataclass
-class Case:
-    """One line of the table.
-
-    Attributes:
-        prepare: Puts the patches in, and makes the client; gives what runs it so many times.
-        undo: Takes the patches out again.
-    """
-
-    prepare: Callable[[], Run]
-    undo: Callable[[], None]
-    loops: int = 0
-    samples: list[float] = field(default_factory=list)
 
 
 class StubPool:
@@ -243,63 +229,75 @@ CLIENTS: dict[str, tuple[Callable[..., Run], Any]] = {
 }
 
 LOOP = asyncio.new_event_loop()
+SLICE_SECONDS = 0.004
+MODES = ("bare", "by hand", "graymw, carried", "graymw, routed", "contrib", "contrib + graymw")
 
 
-def cases() -> dict[str, Case]:
+def runs(mode: str) -> dict[str, Run]:
+    """All clients, patched in one way."""
     found = {}
     for name, (make, instrumentor) in CLIENTS.items():
-
-        def traced(make: Any = make, instrumentor: Any = instrumentor, url: str = ADDRESS) -> Run:
+        if mode.startswith("contrib") and not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
-            return make(url)  # type: ignore[no-any-return]
-
-        def gray(make: Any = make, url: str = ADDRESS) -> Run:
+        if "graymw" in mode:
             instrumenting.instrument()
-            return make(url)  # type: ignore[no-any-return]
-
-        def both(make: Any = make, instrumentor: Any = instrumentor) -> Run:
-            instrumentor.instrument(skip_dep_check=True)
-            return gray(make)
-
-        def neither(instrumentor: Any = instrumentor) -> None:
-            instrumenting.uninstrument()
-            if instrumentor.is_instrumented_by_opentelemetry:
-                instrumentor.uninstrument()
-
-        found[f"{name} bare"] = Case(lambda make=make: make(ADDRESS), neither)
-        found[f"{name} by hand"] = Case(lambda make=make: make(ADDRESS, by_hand=True), neither)
-        found[f"{name} graymw, carried"] = Case(gray, neither)
-        found[f"{name} graymw, routed"] = Case(lambda make=make, gray=gray: gray(make, SERVICE), neither)
-        found[f"{name} contrib"] = Case(traced, neither)
-        found[f"{name} contrib + graymw"] = Case(both, neither)
+        options = {"by_hand": True} if mode == "by hand" else {}
+        found[name] = make(SERVICE if mode == "graymw, routed" else ADDRESS, **options)
     return found
 
 
-def measure(cases: dict[str, Case], *, rounds: int, slice_seconds: float = 0.004) -> dict[str, Timing]:
-    """As the harness does, with patches put in and taken out around each slice."""
-    runs: dict[str, Run] = {}
-    for name, case in cases.items():
-        runs[name] = case.prepare()
-        runs[name](20)
-        begin = time.perf_counter()
-        runs[name](20)
-        case.loops = max(5, int(20 * slice_seconds / (time.perf_counter() - begin)))
-        case.undo()
+def serve(mode: str, *, spans: bool) -> None:
+    """Run a slice of each client that is named on standard input, and tell the microseconds per call."""
+    asyncio.set_event_loop(LOOP)
+    urllib3.HTTPConnectionPool._make_request = _answer  # type: ignore[assignment]
+    from grpc import _channel
+
+    _channel.Channel = StubChannel
+    if spans:
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(Nothing(), max_queue_size=2048, schedule_delay_millis=200))
+        trace.set_tracer_provider(provider)
+    carried = gray_request()
+    current.attach(carried.context, carried)
+    clients = runs(mode)
+    loops = {name: calibrated(run) for name, run in clients.items()}
     gc.collect()
     gc.disable()
-    try:
-        for _ in range(rounds):
-            for case in cases.values():
-                run = case.prepare()
-                run(3)
-                begin = time.perf_counter()
-                run(case.loops)
-                case.samples.append((time.perf_counter() - begin) / case.loops * 1e6)
-                case.undo()
-            gc.collect()
-    finally:
-        gc.enable()
-    return {name: Timing(min(case.samples), statistics.median(case.samples)) for name, case in cases.items()}
+    for line in sys.stdin:
+        run, count = clients[line.strip()], loops[line.strip()]
+        run(3)
+        begin = time.thread_time()
+        run(count)
+        print((time.thread_time() - begin) / count * 1e6, flush=True)
+        gc.collect()
+
+
+def calibrated(run: Run) -> int:
+    run(50)
+    begin = time.thread_time()
+    run(50)
+    return max(5, int(50 * SLICE_SECONDS / (time.thread_time() - begin)))
+
+
+def measure(*, spans: bool, rounds: int) -> dict[str, Timing]:
+    """Minimum and median of each client in each mode, slices taken in turn."""
+    command = [sys.executable, "-m", "bench.clients", "--spans" if spans else "--plain"]
+    workers = {
+        mode: subprocess.Popen([*command, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for mode in MODES
+    }
+    samples: dict[str, list[float]] = {f"{name} {mode}": [] for name in CLIENTS for mode in MODES}
+    for _ in range(rounds):
+        for name in CLIENTS:
+            for mode, worker in workers.items():
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                worker.stdin.write(f"{name}\n")
+                worker.stdin.flush()
+                samples[f"{name} {mode}"].append(float(worker.stdout.readline()))
+    for worker in workers.values():
+        worker.communicate()
+    return {name: Timing(min(values), statistics.median(values)) for name, values in samples.items()}
 
 
 def gray_request() -> Carried:
@@ -324,22 +322,8 @@ def added(timings: dict[str, Timing], attribute: str = "minimum") -> dict[str, f
     return {name: getattr(timing, attribute) - bare[name.split()[0]] for name, timing in timings.items()}
 
 
-def main(rounds: int = 25) -> None:
-    asyncio.set_event_loop(LOOP)
-    urllib3.HTTPConnectionPool._make_request = _answer  # type: ignore[assignment]
-    from grpc import _channel
-
-    _channel.Channel = StubChannel
-    carried = gray_request()
-    current.attach(carried.context, carried)
-    plain = measure(cases(), rounds=rounds)
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(Nothing(), max_queue_size=2048, schedule_delay_millis=200))
-    trace.set_tracer_provider(provider)
-    tracing.recording_tracer()
-    spans = measure(cases(), rounds=rounds)
-    report(plain, spans)
-    provider.shutdown()
+def main(rounds: int = 40) -> None:
+    report(measure(spans=False, rounds=rounds), measure(spans=True, rounds=rounds))
 
 
 def report(plain: dict[str, Timing], spans: dict[str, Timing]) -> None:
@@ -371,4 +355,7 @@ def report(plain: dict[str, Timing], spans: dict[str, Timing]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 3:
+        serve(sys.argv[2], spans=sys.argv[1] == "--spans")
+    else:
+        main()
