@@ -5,6 +5,7 @@ Source: W3C Trace Context, Level 2, §3.2.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -13,7 +14,9 @@ from opentelemetry import propagate, trace
 from opentelemetry.context.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 
-from graymw.runtime import tracing
+from graymw.runtime import counters, tracing
+
+log = logging.getLogger("graymw.telemetry")
 
 _IDS: Final = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
 _TRACEPARENT: Final = re.compile(r"\s*00" + _IDS + r"\s*")
@@ -34,7 +37,19 @@ def caller_span(fields: Mapping[str, str]) -> Span | None:
     if tracing.speaks_w3c_only():
         traceparent = fields.get("traceparent")
         return remote_parent(traceparent, fields.get("tracestate")) if traceparent else None
-    # What it says of baggage is known already; parsed again it would be logged where it breaks a limit.
+    try:
+        return _extracted(fields)
+    except Exception as error:  # noqa: BLE001 - a propagator that stumbles over a header costs the trace, no decision
+        counters.count("telemetry.error")
+        counters.once(log, f"extract:{type(error).__name__}", logging.WARNING, "a caller is unknown: %r", error)
+        return None
+
+
+def _extracted(fields: Mapping[str, str]) -> Span | None:
+    """Span of the caller by OpenTelemetry's own extraction.
+
+    What is said of baggage is known already; parsed again it would be logged where it breaks a limit.
+    """
     carriers = {name: value for name, value in fields.items() if name != "baggage"}
     if "tracestate" in carriers:
         carriers["tracestate"] = _within_limits(carriers["tracestate"])

@@ -11,6 +11,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from graymw.runtime import counters
 from graymw.runtime.trace_parent import caller_span, carrier_headers, remote_parent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -91,6 +92,20 @@ def test_other_propagators_are_given_no_more_than_the_limits_allow(caplog: pytes
     assert span is not None
     assert carrier_headers(span.get_span_context()) == (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
     assert not caplog.records
+
+
+def test_a_propagator_that_stumbles_over_a_header_costs_no_more_than_the_trace() -> None:
+    class Stumbling(TraceContextTextMapPropagator):
+        def extract(self, *args: object, **kwargs: object) -> Context:
+            raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Stumbling())
+    try:
+        assert caller_span({"traceparent": f"00-{TRACE}-{SPAN}-01"}) is None
+    finally:
+        propagate.set_global_textmap(before)
+    assert counters.snapshot()["telemetry.error"] == 1
 
 
 def test_blanks_around_the_members_of_tracestate_do_not_matter() -> None:
