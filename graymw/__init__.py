@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graymw import grpc as grpc
+    from graymw import openfeature as openfeature
     from graymw.bootstrap import use
     from graymw.clients.httpx import AsyncGrayTransport, GrayTransport
     from graymw.clients.requests import GrayAdapter
@@ -56,6 +58,9 @@ _HOMES = {
 }
 """Where each public name lives."""
 
+_MODULES = frozenset({"grpc", "openfeature"})
+"""For optional libraries: reached as ``graymw.grpc`` without an import of their own."""
+
 __all__ = [
     "AsyncGrayTransport",
     "Decision",
@@ -87,6 +92,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"graymw.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'graymw' has no attribute {name!r}")

@@ -1,12 +1,18 @@
 """Interceptors for gRPC servers: ``grpc.server(pool, interceptors=[GrayServerInterceptor()])``.
 
 Clients need no line of their own: ``graymw.instrument()``, which any of these implies, covers every channel.
+Needs ``pip install 'graymw[grpc]'``.
 """
 
 from __future__ import annotations
 
+from graymw.errors import MissingExtraError
 from graymw.installation import SettingsLike, start
-from graymw.middleware.grpc import AioInterceptor, BlockingInterceptor
+
+try:
+    from graymw.middleware.grpc import AioInterceptor, BlockingInterceptor
+except ImportError as error:
+    raise MissingExtraError("grpcio", "grpc") from error
 
 
 class GrayServerInterceptor(BlockingInterceptor):

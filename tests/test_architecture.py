@@ -94,6 +94,24 @@ def test_public_names_are_sorted_and_complete() -> None:
     assert set(graymw.__all__) <= set(dir(graymw))
 
 
+@pytest.mark.parametrize(
+    "name", ["grpc.GrayServerInterceptor", "grpc.GrayAioServerInterceptor", "openfeature.GrayProvider"]
+)
+def test_modules_for_optional_libraries_are_reached_without_an_import_of_their_own(name: str) -> None:
+    module, _, member = name.partition(".")
+    assert f"graymw.{module}" in loaded_by(f"import graymw; graymw.{module}.{member}")
+
+
+def test_without_the_optional_library_they_name_the_command_that_brings_it() -> None:
+    code = (
+        "import sys, graymw; sys.modules['grpc'] = None\n"
+        "try:\n    graymw.grpc.GrayServerInterceptor\n"
+        "except graymw.GrayError as error:\n    print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "grpcio is not installed: pip install 'graymw[grpc]'\n"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'instal'"):
         _ = graymw.instal  # type: ignore[attr-defined]
