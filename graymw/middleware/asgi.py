@@ -18,7 +18,7 @@ from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
-from graymw.runtime.live_facts import LiveFacts, united
+from graymw.runtime.live_facts import LiveFacts, header_text, united
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.flushing import flush_after_lifespan
@@ -130,9 +130,13 @@ class GrayASGIMiddleware:
             picked = [(name.decode("latin-1").lower(), value) for name, value in headers]
         else:
             picked = [(names[name], value) for name, value in headers if name in names]
-        fields = {name: value.decode("latin-1") for name, value in picked}
-        if len(fields) != len(picked):
-            fields = united((name, value.decode("latin-1")) for name, value in picked)
+        try:
+            fields = {name: value.decode("ascii") for name, value in picked}
+        except UnicodeDecodeError:
+            fields = united((name, header_text(name, value)) for name, value in picked)
+        else:
+            if len(fields) != len(picked):
+                fields = united((name, value.decode("ascii")) for name, value in picked)
         facts = AsgiFacts(scope, fields, engine.settings)
         admitted = admit(engine, snapshot, facts)
         scope[MARK] = admitted.gray

@@ -26,6 +26,7 @@ from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
+from graymw.runtime.live_facts import header_text
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.neighbours import InnerSpans
@@ -147,7 +148,9 @@ class GrayMiddleware:
         snapshot = engine.snapshot_for_request()
         if not snapshot.headers.propagation.w3c_only:
             _remove_dialects(request)
-        facts = DjangoFacts(request, all_headers(meta), engine.settings)
+        headers = all_headers(meta)
+        fields = {name: header_text(name, value.encode("latin-1", "replace")) for name, value in headers.items()}
+        facts = DjangoFacts(request, fields, engine.settings)
         admitted = admit(engine, snapshot, facts)
         meta[MARK] = admitted.gray
         if not admitted.unchanged:

@@ -25,7 +25,7 @@ from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach
 from graymw.runtime.engine import Engine
-from graymw.runtime.live_facts import LiveFacts
+from graymw.runtime.live_facts import LiveFacts, header_text
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.neighbours import InnerSpans
@@ -143,6 +143,8 @@ class GrayWSGIApp:
             fields = all_headers(environ)
         else:
             fields = {name: environ[key] for key, name in snapshot.headers.by_environ if key in environ}
+        if not all(map(str.isascii, fields.values())):
+            fields = {name: header_text(name, value.encode("latin-1", "replace")) for name, value in fields.items()}
         facts = WsgiFacts(environ, fields, engine.settings)
         admitted = admit(engine, snapshot, facts)
         environ[MARK] = admitted.gray

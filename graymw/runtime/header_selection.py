@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Final
 
 from graymw.core.reads import Reads
+from graymw.runtime.live_facts import CARRIERS
 from graymw.runtime.tracing import Propagation, propagation
 from graymw.settings.schema import Settings
 
-CARRIERS: Final = ("baggage", "traceparent", "tracestate")
 FORWARDING: Final = ("forwarded", "x-forwarded-for")
 
 

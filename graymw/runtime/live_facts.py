@@ -13,6 +13,7 @@ from graymw.core.facts import EMPTY, RequestFacts
 from graymw.settings.schema import Settings
 from graymw.settings.values import FactSource
 
+CARRIERS: Final = ("baggage", "traceparent", "tracestate")
 MAX_FIELDS: Final = 256
 """Cookies or query parameters read at most; what comes after does not count."""
 
@@ -130,6 +131,14 @@ _COMPUTE: Final[Mapping[str, Callable[[LiveFacts], object]]] = MappingProxyType(
 )
 
 
+def header_text(name: str, value: bytes) -> str:
+    """Text of a header's bytes: UTF-8, undecodable bytes kept as they are, so that buckets are those of a proxy.
+
+    What carries context goes on byte by byte, so it stays what it is.
+    """
+    return value.decode("latin-1") if name in CARRIERS else value.decode("utf-8", "surrogateescape")
+
+
 def united(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """One value for each header, of those that came more than once (RFC 9110, §5.3; cookies: RFC 9113, §8.2.3)."""
     found: dict[str, str] = {}
@@ -159,7 +168,7 @@ def parse_query(text: str) -> Mapping[str, str]:
     """Decoded query parameters; of equal names the first."""
     query: dict[str, str] = {}
     head = "&".join(text.split("&", MAX_FIELDS)[:MAX_FIELDS])
-    for name, value in parse_qsl(head, keep_blank_values=True, errors="replace"):
+    for name, value in parse_qsl(head, keep_blank_values=True, errors="surrogateescape"):
         query.setdefault(name, value)
     return query
 

@@ -93,6 +93,18 @@ class TestDeciding:
         ask(app, [], query_string=b"uid=50")
         assert [context.version() for context in recorder.contexts] == ["v2", "v2"]
 
+    @pytest.mark.parametrize("user", ["münchen", "用户7", b"\xff\xfe\x00raw"])
+    def test_a_bucket_is_that_of_the_bytes_on_the_wire_as_a_proxy_computes_it(self, user: str | bytes) -> None:
+        from xxhash import xxh64_intdigest
+
+        recorder = Recorder()
+        app = graymw.install(recorder, settings={"gray_ratio": "50%", "service": "orders"})
+        wire = user if isinstance(user, bytes) else user.encode()
+        ask(app, [(b"x-user-id", wire)])
+        ask(app, [(b"cookie", b"uid=" + wire)])
+        gray = xxh64_intdigest(b"default:" + wire) % 10_000 < 5_000
+        assert [context.is_gray() for context in recorder.contexts] == [gray, gray]
+
 
 class TestCarrying:
     def test_ours_come_first_and_the_applications_members_stay_verbatim(self, app: Any, recorder: Recorder) -> None:

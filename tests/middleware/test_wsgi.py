@@ -75,6 +75,13 @@ def test_the_first_hop_decides_and_the_application_sees_one_clean_header(
     assert environs[0]["HTTP_BAGGAGE"].endswith(",k=v;p=1")
 
 
+@pytest.mark.parametrize("user", ["münchen", "用户7"])
+def test_a_bucket_is_that_of_the_bytes_on_the_wire(seen: Seen, user: str) -> None:
+    app = graymw.install(plain(seen, []), settings={"gray_ratio": "50%", "service": "orders"})
+    ask(app, {"x-user-id": user.encode().decode("latin-1")})
+    assert seen[0].is_gray() == (graymw.bucket("default", user) < 5_000)
+
+
 def test_a_later_hop_inherits(app: Any, seen: Seen) -> None:
     ask(app, {"baggage": "gray.checkout=v2,gray-rev=00000001"})
     assert seen[0].decisions["checkout"].reason == "inherited"
