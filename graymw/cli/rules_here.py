@@ -75,7 +75,7 @@ def examine_rules(rules: str | None, settings: Settings) -> Examined:
     if fetched.text is None:
         if rules is not None:
             raise WrongUseError(f"there is no rule document {rules}; name one that exists, or - for standard input")
-        raise SourceError(f"{fetched.origin} holds no rule document; mend GRAYMW_RULES, or put one there")
+        raise SourceError(fetched.absence)
     shown = rules if rules is not None and isinstance(source, LocalRuleSource) else fetched.origin
     return Examined(shown, examine(fetched.text, format=fetched.format or format_of(fetched.origin)))
 

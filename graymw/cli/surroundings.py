@@ -134,7 +134,7 @@ def _rules(found: Surroundings, settings: Settings) -> RuleSource | None:
         found.problems.append(str(error))
         return source
     if fetched.text is None:
-        found.problems.append(f"{fetched.origin} holds no rule document; mend GRAYMW_RULES, or put one there")
+        found.problems.append(fetched.absence)
         return source
     examined = examine(fetched.text, format=fetched.format or format_of(fetched.origin))
     errors = [problem for problem in examined.problems if problem.severity == "error"]

@@ -149,7 +149,7 @@ class DocumentKeeper:
         """Put what a source holds in force; False where it holds nothing, or nothing good."""
         with self._lock:
             if fetched.text is None:
-                self._trouble("rules.absent", f"{fetched.origin} holds no rule document")
+                self._trouble("rules.absent", fetched.absence)
                 return False
             if fetched.text != self._seen:
                 accepted = self._adopt(fetched)
@@ -200,7 +200,10 @@ class DocumentKeeper:
         counters.count(counter)
         if told != self.last_error:
             self.last_error = told
-            log.error("the last good rules stay (revision %s): %s", self.current.revision or "none", told)
+            if self.current.loaded_at is None:
+                log.error("no rules are in force yet: %s", told)
+            else:
+                log.error("the last good rules stay (revision %s): %s", self.current.revision, told)
 
     def _recovered(self) -> None:
         self.last_error = ""

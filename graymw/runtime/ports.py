@@ -32,6 +32,11 @@ class Fetched:
     version: str = ""
     keep: bool = True
 
+    @property
+    def absence(self) -> str:
+        """What to tell people where it holds none."""
+        return f"{self.origin} holds no rule document; mend GRAYMW_RULES, or put one there"
+
 
 class RuleSource(Protocol):
     """Where the rule document comes from. Methods raise ``SourceError`` where it cannot be read now."""

@@ -229,7 +229,8 @@ def test_the_application_starts_whatever_the_source_does(
     process = start(LocalSource(content))
     assert process.revision == ""
     assert process.keeper.last_error
-    assert len(caplog.records) == 1
+    (told,) = caplog.messages
+    assert told.startswith("no rules are in force yet: ")
 
 
 def test_a_document_that_goes_away_stays_in_force(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -239,6 +240,9 @@ def test_a_document_that_goes_away_stays_in_force(start: Start, caplog: pytest.L
     source.put(None)
     eventually(lambda: "holds no rule document" in process.keeper.last_error)
     assert process.revision == "a"
+    (told,) = caplog.messages
+    assert told.startswith("the last good rules stay (revision a): ")
+    assert told.endswith("; mend GRAYMW_RULES, or put one there")
     source.put("a")
     eventually(lambda: not process.keeper.last_error)
     assert process.in_force == ["a"]
