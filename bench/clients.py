@@ -10,6 +10,7 @@ is a process of its own, and the processes take turns in short slices.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import ssl
 import statistics
@@ -183,6 +184,7 @@ def aiohttp_session(url: str, *, by_hand: bool = False) -> Run:
         return aiohttp.ClientSession(headers=headers, connector=StubConnector(), request_class=StubRequest)
 
     session = LOOP.run_until_complete(make())
+    atexit.register(lambda: LOOP.run_until_complete(session.close()))
 
     async def calls(count: int) -> None:
         for _ in range(count):

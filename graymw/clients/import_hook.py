@@ -27,9 +27,12 @@ class ImportHook(importlib.abc.MetaPathFinder):
 
     def install(self) -> None:
         """Call back at once for what is imported already, later for the rest."""
-        for name in [name for name in self._pending if name in sys.modules]:
+        for name in [name for name in self._pending if sys.modules.get(name) is not None]:
             callback = self._pending.pop(name)
-            importlib.import_module(name)  # waits for a thread that is importing it just now
+            try:
+                importlib.import_module(name)  # waits for a thread that is importing it just now
+            except ImportError:
+                continue  # it failed there, so nobody has it
             callback()
         if self._pending and self not in sys.meta_path:
             sys.meta_path.insert(0, self)

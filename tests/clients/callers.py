@@ -19,6 +19,9 @@ from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXC
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 
+SYSTEM = ssl.create_default_context()
+"""What the system trusts, loaded once: it takes longer than a test."""
+
 try:
     import httpx2
 except ImportError:
@@ -85,7 +88,7 @@ class Httpx(Caller):
     def calls(
         self, *urls: str, method="GET", headers=None, body=None, proxy=None, trust_env=False, ca=None
     ) -> list[Answered]:
-        verify = ssl.create_default_context(cafile=ca) if ca else True
+        verify = ssl.create_default_context(cafile=ca) if ca else SYSTEM
         with self.library.Client(follow_redirects=True, proxy=proxy, trust_env=trust_env, verify=verify) as client:
             answers = [client.request(method, url, headers=headers, content=body) for url in urls]
         return [Answered(each.status_code, str(each.url), each.content) for each in answers]
@@ -101,7 +104,7 @@ class AsyncHttpx(Httpx):
     def calls(
         self, *urls: str, method="GET", headers=None, body=None, proxy=None, trust_env=False, ca=None
     ) -> list[Answered]:
-        verify = ssl.create_default_context(cafile=ca) if ca else True
+        verify = ssl.create_default_context(cafile=ca) if ca else SYSTEM
 
         async def run() -> list[Any]:
             async with self.library.AsyncClient(

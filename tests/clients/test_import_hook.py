@@ -70,6 +70,15 @@ def test_what_is_imported_already_is_announced_at_once() -> None:
     assert hook not in sys.meta_path
 
 
+def test_a_library_that_is_kept_out_is_nobodys_business(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    seen: list[str] = []
+    hook = ImportHook({library: lambda: seen.append(library)})
+    hook.install()
+    hook.remove()
+    assert seen == []
+
+
 def test_a_removed_hook_announces_nothing(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     hook = ImportHook({library: lambda: seen.append(library)})
