@@ -14,11 +14,13 @@ from opentelemetry.trace import Span
 from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import SET_COOKIE, Answer, cookie_header, misdirected, unavailable
+from graymw.middleware.observed import observed_send
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts, header_text, united
+from graymw.runtime.observing import Observation, observe
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.flushing import flush_after_lifespan
@@ -96,6 +98,10 @@ class GrayASGIMiddleware:
         span, context = self._start_span(scope, facts, admitted)
         if span is not None or facts.issued is not None:
             send = self._watched(send, scope, facts, span)
+        observation = None
+        if engine.observers:
+            observation = observe(engine.observers, admitted, facts, span)
+            send = observed_send(send, observation)
         tokens = attach(context, admitted.carried)
         try:
             if admitted.misdirected and scope["type"] == "http":
@@ -105,13 +111,14 @@ class GrayASGIMiddleware:
             else:
                 await self.app(scope, receive, send)
         except BaseException as error:
-            if span is not None:
-                server_span.fail(span, error)
+            _failed(error, span, observation)
             raise
         finally:
             detach(tokens)
             if span is not None:
                 server_span.end_asgi(span, scope)
+            if observation is not None:
+                observation.end()
 
     @staticmethod
     def _admit(engine: Engine, scope: Scope) -> tuple[AsgiFacts, Admitted]:
@@ -196,6 +203,13 @@ class GrayASGIMiddleware:
             if started or scope["type"] != "http":
                 raise
             await _answer(send, unavailable(error))
+
+
+def _failed(error: BaseException, span: Span | None, observation: Observation | None) -> None:
+    if span is not None:
+        server_span.fail(span, error)
+    if observation is not None:
+        observation.failed(error)
 
 
 def without_dialects(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -27,6 +27,7 @@ from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach, detach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import header_text
+from graymw.runtime.observing import Observation, observe
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.neighbours import InnerSpans
@@ -98,6 +99,7 @@ class GrayMiddleware:
         visit = self._enter(request)
         if visit is None:
             return self.get_response(request)
+        self._observe(visit)
         tokens = attach(visit.context, visit.admitted.carried)
         try:
             return self._leave(visit, self._misdirected(visit) or self.get_response(request))
@@ -111,6 +113,7 @@ class GrayMiddleware:
         visit = self._enter(request)
         if visit is None:
             return await self.get_response(request)
+        self._observe(visit)
         tokens = attach(visit.context, visit.admitted.carried)
         try:
             return self._leave(visit, self._misdirected(visit) or await self.get_response(request))
@@ -119,6 +122,11 @@ class GrayMiddleware:
             raise
         finally:
             detach(tokens)
+
+    def _observe(self, visit: Visit) -> None:
+        observers = self.engine.observers
+        if observers:
+            visit.observation = observe(observers, visit.admitted, visit.facts, visit.span)
 
     def _misdirected(self, visit: Visit) -> HttpResponse | None:
         admitted = visit.admitted
@@ -178,6 +186,8 @@ class GrayMiddleware:
             )
         if visit.span is not None:
             server_span.answered(visit.span, response.status_code)
+        if visit.observation is not None:
+            visit.observation.answered(response.status_code)
         if isinstance(response, StreamingHttpResponse):
             content = response.streaming_content
             if isinstance(content, Iterator):
@@ -222,7 +232,7 @@ def _rewrite(request: HttpRequest, baggage: str | None) -> None:
 class Visit:
     """One admitted request on its way through Django."""
 
-    __slots__ = ("admitted", "body_context", "context", "facts", "request", "span")
+    __slots__ = ("admitted", "body_context", "context", "facts", "observation", "request", "span")
 
     def __init__(
         self, request: HttpRequest, facts: DjangoFacts, admitted: Admitted, span: Span | None, context: OTelContext
@@ -231,12 +241,18 @@ class Visit:
         self.facts = facts
         self.admitted = admitted
         self.span = span
+        self.observation: Observation | None = None
         self.context = context
         # An instrumentation inside has ended its span when the body is streamed, which is of the caller's trace still.
         self.body_context = admitted.context if span is None else context
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the span, named by the route Django found. Later calls do nothing."""
+        """End the span, named by the route Django found, and the observation. Later calls do nothing."""
+        observation, self.observation = self.observation, None
+        if observation is not None:
+            if error is not None:
+                observation.failed(error)
+            observation.end()
         span, self.span = self.span, None
         if span is None:
             return

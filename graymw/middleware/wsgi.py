@@ -21,11 +21,13 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from graymw.core.carrying import wire
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.answers import cookie_header, misdirected, unavailable
+from graymw.middleware.observed import observed_start
 from graymw.runtime import counters, tracing
 from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts, header_text
+from graymw.runtime.observing import Observation, observe
 from graymw.settings.schema import Settings
 from graymw.telemetry import server_span
 from graymw.telemetry.neighbours import InnerSpans
@@ -100,16 +102,20 @@ class GrayWSGIApp:
         span, otel = self._start_span(environ, facts, admitted)
         if span is not None or facts.issued is not None:
             start_response = self._watched(start_response, environ, facts, span)
+        observers = self.engine.observers
+        observation = observe(observers, admitted, facts, span) if observers else None
+        if observation is not None:
+            start_response = observed_start(start_response, observation)
         context = copy_context()
         try:
             body = context.run(self._run, environ, start_response, admitted, otel)
         except BaseException as error:
-            _end(span, error)
+            _end(span, observation, error)
             raise
         if _is_plain(body, environ):
-            _end(span)
+            _end(span, observation)
             return body
-        return _Body(body, context, span)
+        return _Body(body, context, span, observation)
 
     def _run(
         self, environ: Environ, start_response: StartResponse, admitted: Admitted, otel: OTelContext
@@ -224,7 +230,11 @@ def _is_plain(body: Iterable[bytes], environ: Environ) -> bool:
     return isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
 
 
-def _end(span: Span | None, error: BaseException | None = None) -> None:
+def _end(span: Span | None, observation: Observation | None, error: BaseException | None = None) -> None:
+    if observation is not None:
+        if error is not None:
+            observation.failed(error)
+        observation.end()
     if span is None:
         return
     if error is not None:
@@ -235,10 +245,13 @@ def _end(span: Span | None, error: BaseException | None = None) -> None:
 class _Body:
     """A response body that runs in the request's context, chunk by chunk."""
 
-    def __init__(self, body: Iterable[bytes], context: Context, span: Span | None) -> None:
+    def __init__(
+        self, body: Iterable[bytes], context: Context, span: Span | None, observation: Observation | None
+    ) -> None:
         self._body = body
         self._context = context
         self._span = span
+        self._observation = observation
         self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -267,4 +280,5 @@ class _Body:
 
     def _finish(self, error: BaseException | None = None) -> None:
         span, self._span = self._span, None
-        _end(span, error)
+        observation, self._observation = self._observation, None
+        _end(span, observation, error)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from graymw.core.carrying import wire
 from graymw.core.carrying.egress import EgressPolicy
@@ -29,6 +29,9 @@ from graymw.runtime.header_selection import HeaderSelection, select_headers
 from graymw.runtime.instance_picking import InstanceDirectory
 from graymw.runtime.ports import Instances
 from graymw.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from graymw.runtime.observing import Observer
 
 log = logging.getLogger("graymw.engine")
 
@@ -170,6 +173,7 @@ class Engine:
         snapshot: The rules in force; replaced as a whole.
         guards_inbound: Whether a middleware of this engine cleans what comes in, so that gray members found in
             ambient baggage can only be ours.
+        observers: Who is told of each request.
     """
 
     def __init__(
@@ -184,6 +188,7 @@ class Engine:
         self.clock = clock
         self.entropy = entropy
         self.guards_inbound = False
+        self.observers: tuple[Observer, ...] = ()
         self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
         self.directory = InstanceDirectory(instances)
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The last spans of a process: sent when it exits, however servers make it exit.
+"""The last spans and lines of a process: sent and written when it exits, however servers make it exit.
 
 Servers differ. gunicorn's workers and most others end as Python ends, with ``atexit``. uvicorn lets a signal kill the
 process once it has shut down, so for ASGI the end of the lifespan counts. A process nobody handles signals for dies of
@@ -42,6 +42,7 @@ class Flushable(Protocol):
 
 _provider: Flushable | None = None
 _is_failing: Callable[[], bool] = bool
+_more: list[Callable[[], object]] = []
 
 
 def flush_at_exit(provider: Flushable, *, is_failing: Callable[[], bool]) -> None:
@@ -58,9 +59,21 @@ def flush_at_exit(provider: Flushable, *, is_failing: Callable[[], bool]) -> Non
     _provider, _is_failing = provider, is_failing
 
 
+def flush_more_at_exit(work: Callable[[], object]) -> None:
+    """Do some more work whenever the last spans would be sent; once, however often it is asked for.
+
+    Args:
+        work: Writes or sends what waits, within seconds.
+    """
+    if work not in _more:
+        _more.append(work)
+        atexit.register(_within_limit, work)
+        _watch_sigterm()
+
+
 def flush_after_lifespan(send: Send) -> Send:
     """``send`` of an ASGI lifespan that sends the last spans before the server hears that all is shut down."""
-    if _provider is None:
+    if _provider is None and not _more:
         return send
 
     async def flushing(message: Message) -> None:
@@ -75,6 +88,8 @@ def flush() -> None:
     """Send what has ended, within the limit."""
     if _provider is not None:
         _within_limit(_provider.force_flush)
+    for work in _more:
+        _within_limit(work)
 
 
 def _at_exit() -> None:

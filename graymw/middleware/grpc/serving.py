@@ -23,6 +23,7 @@ from graymw.runtime.admission import Admitted, admit
 from graymw.runtime.current import attach
 from graymw.runtime.engine import Engine
 from graymw.runtime.live_facts import LiveFacts, united
+from graymw.runtime.observing import Observation, observe
 from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.grpc")
@@ -109,16 +110,23 @@ class Serving(NamedTuple):
         context: Where the application's code runs.
         servicer: What the application is given.
         span: Our own SERVER span; None where an instrumentation makes one, or nobody records.
+        observation: Who is told of the call; None where nobody is.
     """
 
     context: Context
     servicer: Any
     span: Span | None
+    observation: Observation | None
 
     def finish(self, error: BaseException | None = None) -> None:
         """The call is over. Later calls do nothing."""
+        if self.observation is not None:
+            if error is not None:
+                self.observation.failed(error)
+            self.observation.answered_rpc(_final_code(self.servicer, error).name)
+            self.observation.end()
         if self.span is not None and self.span.is_recording():
-            _end(self.span, _code(self.servicer), error)
+            _end(self.span, _final_code(self.servicer, error), error)
 
     def refuse(self, error: GrayUnavailableError) -> None:
         """A stream ends here, as no instance may take a call of the application's.
@@ -149,8 +157,9 @@ def enter(engine: Engine, method: str, servicer: Any) -> Serving | None:
         context = copy_context()
         context.run(attach, otel, admitted.carried)
         context.run(_SERVED.set, shown)
-        serving = Serving(context, shown, span)
-        if span is not None:
+        observation = observe(engine.observers, admitted, facts, span) if engine.observers else None
+        serving = Serving(context, shown, span, observation)
+        if span is not None or observation is not None:
             _finish_in_any_case(servicer, serving)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
         counters.count("middleware.error")
@@ -209,11 +218,14 @@ def _code(servicer: Any) -> grpc.StatusCode:
     return next((each for each in grpc.StatusCode if each.value[0] == code), grpc.StatusCode.OK)
 
 
-def _end(span: Span, code: grpc.StatusCode, error: BaseException | None) -> None:
+def _final_code(servicer: Any, error: BaseException | None) -> grpc.StatusCode:
     if isinstance(error, _GONE):
-        code = grpc.StatusCode.CANCELLED
-    elif error is not None and code is grpc.StatusCode.OK:
-        code = _raised(error)
+        return grpc.StatusCode.CANCELLED
+    code = _code(servicer)
+    return _raised(error) if error is not None and code is grpc.StatusCode.OK else code
+
+
+def _end(span: Span, code: grpc.StatusCode, error: BaseException | None) -> None:
     number: int = code.value[0]
     span.set_attribute("rpc.grpc.status_code", number)
     if code in _FAULTS:
