@@ -1,4 +1,4 @@
-"""What an observation learns from the answer of an application as it passes: ASGI messages, WSGI's ``start_response``."""
+"""What an observation learns from an answer as it passes: ASGI's messages, WSGI's ``start_response``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ _STARTS: Final = ("http.response.start", "websocket.http.response.start")
 
 
 def observed_send(
-    send: Callable[[Message], Awaitable[None]], observation: Observation
+    send: Callable[[Message], Awaitable[None]], observation: Observation | None
 ) -> Callable[[Message], Awaitable[None]]:
     """ASGI's ``send`` that tells status and end. A WebSocket lasts until the application is done with it."""
+    if observation is None:
+        return send
     accepted = False
 
     async def observed(message: Message) -> None:
