@@ -139,6 +139,7 @@ class Settings:
         problems += _contradictions(settings, {problem.path for problem in problems})
         if any(len(key) < _SHORT_KEY for key in settings.secret):
             warnings.append(_short_key())
+        warnings += _overruled(settings)
         if problems:
             raise SettingsError(problems)
         return dataclasses.replace(settings, warnings=tuple(warnings))
@@ -164,6 +165,20 @@ def _contradictions(settings: Settings, refused: set[str]) -> list[Problem]:
 def _short_key() -> Problem:
     mend = f"use {_SHORT_KEY} random characters or more"
     return Problem(f"{PREFIX}SECRET", "a key is so short that it can be guessed", mend, severity="warning")
+
+
+def _overruled(settings: Settings) -> list[Problem]:
+    """Settings of the short form that a rule document takes the place of."""
+    return [
+        Problem(
+            f"{PREFIX}{name.upper()}",
+            f"it does not count beside {PREFIX}RULES",
+            "write it into the rule document, or unset one of the two",
+            severity="warning",
+        )
+        for name in _SHORT_FORM
+        if settings.rules and name in settings.explicit
+    ]
 
 
 def _read(mapping: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
@@ -212,6 +227,7 @@ def _problem(name: str, fault: Fault) -> Problem:
     return Problem(f"{PREFIX}{name}{fault.where}", fault.message, fault.mend)
 
 
+_SHORT_FORM: Final = ("gray_ratio", "gray_when", "gray_version")
 _SHORT_KEY: Final = 16
 _DEFAULTS: Final = {entry.name: getattr(Settings(), entry.name) for entry in dataclasses.fields(Settings)}
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {

@@ -68,9 +68,13 @@ def decoded(value: object) -> object:
 
 
 def _listed(value: object) -> Sequence[object]:
-    entries = decoded(value)
+    no_list = refused("the instances are no list", f"write {_EXAMPLE}")
+    try:
+        entries = decoded(value)
+    except RefusedError:
+        raise no_list from None
     if isinstance(entries, str) or not isinstance(entries, Sequence):
-        raise refused("the instances are no list", f"write {_EXAMPLE}")
+        raise no_list
     return entries
 
 

@@ -128,6 +128,16 @@ def test_a_short_key_is_a_warning() -> None:
     assert not read(secret=KEY).warnings
 
 
+@pytest.mark.parametrize("name", ["gray_ratio", "gray_when", "gray_version"])
+def test_the_short_form_beside_a_rule_document_is_a_warning(name: str) -> None:
+    value = {"gray_ratio": "10%", "gray_when": "true"}.get(name, "v7")
+    (warning,) = read(rules="rules.yaml", **{name: value}).warnings
+    assert warning.path == f"GRAYMW_{name.upper()}"
+    assert "does not count beside GRAYMW_RULES" in warning.message
+    assert not read(**{name: value}).warnings
+    assert not read(rules="rules.yaml", stable_version="v7").warnings
+
+
 def test_secrets_and_credentials_are_never_shown() -> None:
     shown = repr(read(secret=f"{KEY},other-{KEY}", rules="redis://me:hunter2@host/0", service="orders"))
     assert KEY not in shown

@@ -95,6 +95,15 @@ def test_what_is_no_table(value: object) -> None:
     assert faults(value)
 
 
+@pytest.mark.parametrize("value", ["http://h", {"url": "http://h"}, "3"])
+def test_what_is_no_list_of_instances_is_told_by_what_to_write_for_the_service(value: object) -> None:
+    with pytest.raises(RefusedError) as refused:
+        services({"s": value})
+    (fault,) = refused.value.faults
+    assert (fault.where, fault.message) == (".s", "the instances are no list")
+    assert fault.mend == 'write [{"url": "http://127.0.0.1:8001", "version": "v1"}]'
+
+
 def test_a_misspelt_key_is_guessed() -> None:
     with pytest.raises(RefusedError) as refused:
         services({"s": [{"url": "http://h", "verson": "v1"}]})
