@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graymw.runtime.threads import GrayThread, GrayThreadPoolExecutor, carry
     from graymw.settings.schema import Settings
     from graymw.telemetry.logs import GrayLogFilter, add_gray_context
+    from graymw.telemetry.sampler import GraySampler
 
 _HOMES = {
     "AsyncGrayTransport": "graymw.clients.httpx",
@@ -36,6 +37,7 @@ _HOMES = {
     "GrayError": "graymw.errors",
     "GrayLogFilter": "graymw.telemetry.logs",
     "GrayMiddleware": "graymw.installation",
+    "GraySampler": "graymw.telemetry.sampler",
     "GrayThread": "graymw.runtime.threads",
     "GrayThreadPoolExecutor": "graymw.runtime.threads",
     "GrayTransport": "graymw.clients.httpx",
@@ -69,6 +71,7 @@ __all__ = [
     "GrayError",
     "GrayLogFilter",
     "GrayMiddleware",
+    "GraySampler",
     "GrayThread",
     "GrayThreadPoolExecutor",
     "GrayTransport",

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from graymw.core.carrying import signing, wire
 from graymw.core.context import GrayContext
-from graymw.runtime import counters, tracing
+from graymw.runtime import counters, settling, tracing
 from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, REQUEST, SPAN_KEY, Carried, application_entries, merged
 from graymw.runtime.engine import CACHE_LIMIT, Engine, Snapshot
 from graymw.runtime.live_facts import LiveFacts
@@ -78,6 +78,7 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
     if server_span is not None and server_span.is_recording():
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))
         tracing.notice(server_span)
+        settling.decided(server_span, gray)
     unchanged = (inbound or "") == outbound
     misrouted = gray_text != "" and snapshot.is_misrouted(gray, engine.settings.version)
     if misrouted:

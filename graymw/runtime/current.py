@@ -107,6 +107,19 @@ def agreeing_request(context: Context) -> Carried | None:
     return request if all(told.get(key) == value for key, value in request.gray.members) else None
 
 
+def judged_in(context: Context) -> Carried | None:
+    """What our own middleware put into a context that a span starts in, or the request whose baggage that agrees with.
+
+    Bare baggage counts for nothing: a server instrumentation around us starts its span with the caller's, before we
+    have judged whether that may be believed.
+    """
+    carried = context.get(CARRIED_KEY)
+    if isinstance(carried, Carried):
+        return carried
+    request = agreeing_request(context)
+    return request if request is not None and request.gray.members else None
+
+
 def _from_baggage(entries: Mapping[str, object]) -> Carried | None:
     """What a thread or task was handed as bare baggage; counts only where a middleware of ours cleans what comes in."""
     engine = _default_engine

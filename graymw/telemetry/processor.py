@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from graymw.runtime import counters
-from graymw.runtime.current import CARRIED_KEY, Carried, agreeing_request
+from graymw.runtime.current import judged_in
 from graymw.runtime.outbound import CALL_KEY
 from graymw.runtime.tracing import SCOPE
 
@@ -54,7 +54,7 @@ def _put(span: Any, attributes: Mapping[str, Any]) -> None:
 
 
 def _attributes(span: Span, context: Context) -> Mapping[str, Any] | None:
-    carried = _carried(context)
+    carried = judged_in(context)
     if carried is None:
         return None
     scope = span.instrumentation_scope
@@ -68,16 +68,3 @@ def _attributes(span: Span, context: Context) -> Mapping[str, Any] | None:
         if isinstance(call, Mapping):
             return {**attributes, **call}
     return attributes
-
-
-def _carried(context: Context) -> Carried | None:
-    """What our own middleware put there, or baggage that agrees with it.
-
-    Bare baggage counts for nothing: a server instrumentation around us starts its span with the caller's, before we
-    have judged whether that may be believed.
-    """
-    carried = context.get(CARRIED_KEY)
-    if isinstance(carried, Carried):
-        return carried
-    request = agreeing_request(context)
-    return request if request is not None and request.gray.members else None

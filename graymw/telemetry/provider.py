@@ -1,4 +1,4 @@
-"""A tracer provider of OpenTelemetry's SDK that exports; samplers and limits are the SDK's own, by its variables."""
+"""A tracer provider of OpenTelemetry's SDK that exports; its sampler and limits are told by the SDK's own variables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from graymw.telemetry.exporters import Export
 from graymw.telemetry.flushing import flush_at_exit
 from graymw.telemetry.reporting import ReportingExporter
+from graymw.telemetry.sampler_environment import from_environment
 
 
 def exporting_provider(exports: Sequence[Export], resource: Mapping[str, str]) -> TracerProvider:
@@ -19,7 +20,7 @@ def exporting_provider(exports: Sequence[Export], resource: Mapping[str, str]) -
     Args:
         resource: Attributes besides those of ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME``.
     """
-    provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
+    provider = TracerProvider(sampler=from_environment(), resource=Resource.create(resource), shutdown_on_exit=False)
     exporters = [ReportingExporter(export) for export in exports]
     for export, exporter in zip(exports, exporters, strict=True):
         provider.add_span_processor(SimpleSpanProcessor(exporter) if export.at_once else BatchSpanProcessor(exporter))
