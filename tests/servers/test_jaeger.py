@@ -5,58 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from example_chain import asked, is_whole, services, serving
 from real_jaeger import Jaeger, Span, Traces
 from waiting import eventually
 
-from graymw.demo import chain, people, rules
-from graymw.demo.interruption import Interruption
+from graymw.demo import people, rules
 from graymw.demo.people import User
-from graymw.demo.processes import Processes, Service
-from graymw.demo.traffic import CHAIN, Answer, Client
+from graymw.demo.traffic import CHAIN, Answer
 
 ON_GRAY = {"gray.release": "checkout", "gray.version": "v2", "gray.active": True, "gray.context": "checkout=v2"}
 ON_STABLE = {"gray.release": "checkout", "gray.version": "v1", "gray.active": False, "gray.context": "checkout=v1"}
 TESTER, PLAIN = User("7", tester=True), User("41")
-
-
-@contextmanager
-def serving(services: Sequence[Service]) -> Iterator[Client]:
-    """The services, ready; what they have not yet exported when they end is exported then."""
-    with Interruption() as interruption, Processes(interruption) as processes:
-        processes.start(services)
-        processes.wait_ready(lambda _: None)
-        with Client(services[-1].url) as client:
-            yield client
-
-
-def services(folder: Path, jaeger: Jaeger) -> list[Service]:
-    """The chain of the examples, not yet started."""
-    path = folder / "rules.yaml"
-    shutil.copyfile(chain.sources() / "rules.yaml", path)
-    return chain.chain(folder, rules=path, otlp_endpoint=jaeger.otlp, environ=os.environ)
-
-
-def asked(client: Client, user: User) -> Answer:
-    answer = client.ask(user)
-    assert answer.is_complete, answer.error
-    return answer
-
-
-def is_whole(trace: Sequence[Span]) -> bool:
-    """Whether the spans of all hops are there: what serves them, and the calls between."""
-    kinds = [span.kind for span in trace]
-    return kinds.count("server") >= len(CHAIN) and kinds.count("client") >= len(CHAIN) - 1
 
 
 def of_kind(kind: str, trace: Sequence[Span]) -> dict[str, Span]:
