@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from graymw.core.context import GrayContext
 from graymw.errors import SettingsError
@@ -15,13 +15,21 @@ from graymw.runtime import counters
 from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
 from graymw.runtime.engine import Engine
 from graymw.runtime.upkeep import Upkeep
+from graymw.settings.identity import UNKNOWN_SERVICE
 from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 from graymw.sources import source_for
 
+if TYPE_CHECKING:
+    from graymw.telemetry.line_writing import LineWriter
+
 log = logging.getLogger("graymw")
 
 _lock: Final = threading.Lock()
+_NAMELESS: Final = (
+    "this process has no name, so which release governs it and whether it serves the decided version is unknown; "
+    "set GRAYMW_SERVICE or OTEL_SERVICE_NAME"
+)
 
 
 class Running(NamedTuple):
@@ -29,6 +37,7 @@ class Running(NamedTuple):
 
     engine: Engine
     upkeep: Upkeep
+    lines: LineWriter | None = None
 
 
 _running: Final[list[Running]] = []
@@ -67,9 +76,21 @@ def engine_for(settings: Settings) -> Engine:
         engine = Engine(settings, registry_for(settings))
         upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt)
         upkeep.start()
-        _running.append(Running(engine, upkeep))
+        _running.append(Running(engine, upkeep, _access_log(engine) if settings.access_log else None))
+    if settings.rules and settings.service == UNKNOWN_SERVICE:
+        counters.once(log, "service", logging.WARNING, _NAMELESS)
     set_default_engine(engine)
     return engine
+
+
+def _access_log(engine: Engine) -> LineWriter:
+    from graymw.telemetry import flushing, line_writing  # noqa: PLC0415 - only where it is asked for
+    from graymw.telemetry.access_log import AccessLog  # noqa: PLC0415
+
+    lines = line_writing.LineWriter(engine.settings.access_log)
+    engine.observers = (*engine.observers, AccessLog(engine.settings, lines))
+    flushing.flush_more_at_exit(line_writing.flush_all)
+    return lines
 
 
 def shut_down() -> None:
@@ -77,6 +98,8 @@ def shut_down() -> None:
     with _lock:
         for running in _running:
             running.upkeep.stop()
+            if running.lines is not None:
+                running.lines.close()
         _running.clear()
     set_default_engine(None)
 

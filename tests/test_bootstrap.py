@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from graymw.bootstrap import engine_for
+from graymw.settings.schema import Settings
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> str:
+    document = tmp_path / "rules.yaml"
+    document.write_text("{schema: 1, releases: {checkout: {services: [orders], stable: v1, rules: []}}}")
+    return str(document)
+
+
+def test_rules_for_a_process_without_a_name_are_a_warning_told_once(
+    rules: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for user in ("header:x-user", "header:x-uid"):
+        engine_for(Settings.from_mapping({"rules": rules, "user": user}))
+    (warning,) = warnings_of(caplog)
+    assert warning.endswith("set GRAYMW_SERVICE or OTEL_SERVICE_NAME")
+
+
+def test_a_process_that_has_a_name_or_no_rules_of_services_is_left_in_peace(
+    rules: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine_for(Settings.from_mapping({"rules": rules, "service": "orders"}))
+    engine_for(Settings.from_mapping({"rules": rules}, environ={"OTEL_SERVICE_NAME": "orders"}))
+    engine_for(Settings.from_mapping({"gray_ratio": "10%"}))
+    assert not warnings_of(caplog)
