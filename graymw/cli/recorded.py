@@ -1,4 +1,4 @@
-"""Recorded requests: one JSON object a line, with the names of ``graymw.RequestFacts``."""
+"""Recorded requests: one JSON object a line, with the names of ``graymw.RequestFacts``, or a line of an access log."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ _MAPS: Final[Mapping[str, tuple[str, str]]] = {
     "query": ("queries", "="),
 }
 _KNOWN: Final = (*_TEXTS, *_MAPS)
+_ACCESS_LOG: Final = frozenset({"time", "context", "duration_ms"})
+"""What every line of an access log has, and no recorded request."""
+
 _EXAMPLE: Final = '{"path": "/cart", "headers": {"x-user-id": "40"}}'
 
 
@@ -60,6 +63,10 @@ def _request(path: str, number: int, line: bytes, settings: Settings) -> Describ
 def _options(record: object) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise _NoRequestError(f"no JSON object; write {_EXAMPLE}")
+    if record.keys() >= _ACCESS_LOG:
+        record = record.get("request")
+        if not isinstance(record, dict):
+            raise _NoRequestError("the access log tells no facts; let it be written with GRAYMW_ACCESS_LOG_FACTS=true")
     options: dict[str, Any] = {}
     for key, value in record.items():
         if key in _TEXTS:

@@ -15,7 +15,7 @@ from graymw.core.context import UNDECIDED, Decision, GrayContext
 from graymw.core.document.scalars import moment
 from graymw.core.document.tree import Cursor, Node, Problems
 from graymw.core.model import RuleDocument
-from graymw.runtime.live_facts import LiveFacts, normal_host, united
+from graymw.runtime.live_facts import LiveFacts, united
 from graymw.settings.schema import Settings
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, §5.6.2
@@ -48,7 +48,7 @@ class DescribedRequest(LiveFacts):
         self._method = options.method.upper()
         self._path = unquote(parts.path) or "/"
         pairs = [_pair(text, "--query", "--query uid=40") for text in options.queries]
-        self._query = "&".join(text for text in (parts.query, urlencode(pairs)) if text)
+        self._query = "&".join(text for text in (parts.query, urlencode(pairs, errors="surrogateescape")) if text)
         for name in ("user", "region", "device", "ip"):
             told = getattr(options, name)
             if told is not None:
@@ -87,7 +87,7 @@ def _fields(options: RequestOptions, authority: str) -> dict[str, str]:
     fields = united([*map(_header, options.headers), *cookies])
     host = options.host or authority
     if host:
-        fields["host"] = normal_host(host)
+        fields["host"] = host
     return fields
 
 

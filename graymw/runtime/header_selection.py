@@ -39,7 +39,7 @@ def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
     spoken = propagation()
     names = {*CARRIERS, *FORWARDING, *spoken.fields, *reads.headers}
     by_fact = {"user": settings.user, "region": settings.region, "device": settings.device}
-    wanted = {fact: sources for fact, sources in by_fact.items() if fact in reads.facts}
+    wanted = {fact: sources for fact, sources in by_fact.items() if fact in reads.facts or settings.access_log_facts}
     for source in (source for sources in wanted.values() for source in sources):
         if source.kind == "header":
             names.add(source.name)
@@ -49,7 +49,7 @@ def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
             names |= {"user-agent", "sec-ch-ua-mobile"}
     if reads.cookies or reads.all_cookies:
         names.add("cookie")
-    if reads.host:
+    if reads.host or settings.access_log_facts:
         names.add("host")
     return HeaderSelection(
         by_bytes=MappingProxyType({name.encode("latin-1", "replace"): name for name in sorted(names)}),

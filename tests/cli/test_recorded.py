@@ -45,6 +45,14 @@ def test_empty_lines_do_not_count_and_null_is_absent(path: Path) -> None:
     assert (first.user, second.user, second.region) == (None, None, "eu")
 
 
+def test_a_line_of_an_access_log_holds_a_recorded_request(path: Path) -> None:
+    line = {"time": "2026-01-02T03:04:05.678Z", "context": "checkout=v2", "duration_ms": 1.5, "status": 200}
+    (facts,) = read(path, {**line, "request": {"path": "/cart", "user": "40"}})
+    assert (facts.path, facts.user) == ("/cart", "40")
+    with pytest.raises(SourceError, match="GRAYMW_ACCESS_LOG_FACTS=true"):
+        read(path, line)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
