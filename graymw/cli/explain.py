@@ -26,6 +26,7 @@ from graymw.cli.options import (
 )
 from graymw.cli.request import DescribedRequest, RequestOptions, clock_at, inherited
 from graymw.cli.rules_here import compiled_rules, release_named
+from graymw.cli.unread import unread
 from graymw.core.explaining import Explanation, ReleaseExplanation, RuleExplanation, explain
 from graymw.core.model import SHARE_SCALE
 
@@ -83,6 +84,10 @@ def command(
     given, faults = inherited([*(baggage or ()), *([own] if own else ())], here.rules.document, here.settings.service)
     for fault in faults:
         terminal.complain(f"graymw: some of the baggage is ignored ({fault}); write it like gray.checkout=v2")
+    if baggage and not given.decisions and not faults:
+        terminal.complain("graymw: --baggage names no decision; write it like gray.checkout=v2")
+    for sentence in unread(facts, here.rules.reads, here.settings):
+        terminal.complain(f"graymw: {sentence}")
     explained = explain(here.rules, facts, given)
     wanted = release_named(here.rules.document, release, here.origin).name if release is not None else None
     shown = [found for found in explained.releases if wanted in (None, found.release)]

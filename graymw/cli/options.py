@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, TypeAlias
 
 import typer
+
+
+def _address(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            ipaddress.ip_address(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no address; write it like 203.0.113.7") from None
+    return text
+
 
 RulesOption: TypeAlias = Annotated[
     str | None,
@@ -39,7 +50,8 @@ DeviceOption: TypeAlias = Annotated[
     str | None, typer.Option("--device", help="The device; default: from the request, as GRAYMW_DEVICE says.")
 ]
 IpOption: TypeAlias = Annotated[
-    str | None, typer.Option("--ip", help="Address of the client; default: from Forwarded or X-Forwarded-For.")
+    str | None,
+    typer.Option("--ip", callback=_address, help="Address of the client; default: from Forwarded or X-Forwarded-For."),
 ]
 AtOption: TypeAlias = Annotated[
     str | None, typer.Option("--at", metavar="TIME", help="When, in RFC 3339; default: now.")

@@ -33,6 +33,7 @@ from graymw.cli.outcome import FINE, PROBLEM, WrongUseError
 from graymw.cli.recorded import recorded_requests
 from graymw.cli.request import DescribedRequest, RequestOptions, clock_at
 from graymw.cli.rules_here import RulesHere, compiled_rules, release_named
+from graymw.cli.unread import unread
 from graymw.cli.verdict import Verdict, judged, repetition
 from graymw.core.facts import RequestFacts
 from graymw.core.model import Fact, FactKind
@@ -118,6 +119,8 @@ def _synthetic(
 ) -> tuple[Make, Mapping[str, float]]:
     """Maker of synthetic requests by their number, and how often their keys repeat."""
     given = DescribedRequest(options, here.settings)
+    for sentence in unread(given, here.rules.reads, here.settings):
+        terminal.complain(f"graymw: {sentence}")
     make = synthetic(here.rules, given, keys=None if keys is None else (key_fact(keys),))
     alike = repetition(here.rules.document, [make(1), make(2)])
     repeated = {release: float(count) if effect > 1 else 1.0 for release, effect in alike.items()}

@@ -57,6 +57,18 @@ class TestForMachines:
         assert (found["checkout"]["reason"], found["checkout"]["rule"]) == (decided.reason, decided.rule)
 
 
+def test_baggage_that_names_no_decision_is_told(call: Call, rules: Path) -> None:
+    outcome = call("explain", "--rules", rules, "--baggage", "checkout=v2")
+    assert outcome.err == "graymw: --baggage names no decision; write it like gray.checkout=v2\n"
+
+
+@pytest.mark.parametrize("ip", ["999", "192.0.2.7:80", "host"])
+def test_what_is_no_address_is_wrong_use(call: Call, rules: Path, ip: str) -> None:
+    outcome = call("explain", "--rules", rules, "--ip", ip)
+    assert outcome.code == 2
+    assert f"'{ip}' is no address; write it like 203.0.113.7" in outcome.err
+
+
 class TestFacts:
     @pytest.mark.parametrize(
         "arguments",
