@@ -15,7 +15,7 @@ from grpc import aio
 
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.grpc.serving import Serving, enter
-from graymw.middleware.stepping import Stepped
+from graymw.runtime.stepping import Stepped
 from graymw.runtime.engine import Engine
 
 Behaviour = Callable[[Any, Any], Any]

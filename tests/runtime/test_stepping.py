@@ -8,7 +8,7 @@ from contextvars import ContextVar, copy_context
 
 import pytest
 
-from graymw.middleware.stepping import Stepped
+from graymw.runtime.stepping import Stepped
 
 VALUE: ContextVar[str] = ContextVar("value", default="outside")
 
