@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from graymw.core.context import GrayContext
@@ -77,10 +78,18 @@ def engine_for(settings: Settings) -> Engine:
         upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt)
         upkeep.start()
         _running.append(Running(engine, upkeep, _access_log(engine) if settings.access_log else None))
+        if settings.detect_lost_context:
+            _handovers().watch()
     if settings.rules and settings.service == UNKNOWN_SERVICE:
         counters.once(log, "service", logging.WARNING, _NAMELESS)
     set_default_engine(engine)
     return engine
+
+
+def _handovers() -> ModuleType:
+    from graymw.clients import handovers  # noqa: PLC0415 - only where it is asked for
+
+    return handovers
 
 
 def _access_log(engine: Engine) -> LineWriter:
@@ -100,6 +109,8 @@ def shut_down() -> None:
             running.upkeep.stop()
             if running.lines is not None:
                 running.lines.close()
+            if running.engine.settings.detect_lost_context:
+                _handovers().unwatch()
         _running.clear()
     set_default_engine(None)
 

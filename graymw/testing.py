@@ -16,12 +16,10 @@ import functools
 import inspect
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 STABLE: Final = "v1"
 """What counts as stable in a test without an application and rules of its own."""
 
-_HERE: Final = str(Path(__file__).parent)
 _of_the_test: Final[ContextVar[bool]] = ContextVar("graymw_of_the_test", default=False)
 """Set in the test's own context, to tell calls made by the test from those of the application."""
 
@@ -107,6 +104,7 @@ class LostCall:
     Attributes:
         place: File, line and function of the call.
         thread: Name of the thread that made it.
+        mend: How it lost its context and what to do about it; empty where that is not known.
     """
 
     method: str
@@ -114,9 +112,11 @@ class LostCall:
     path: str
     place: str
     thread: str
+    mend: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.host}{self.path}  in thread {self.thread}, {self.place}"
+        told = f"{self.method} {self.host}{self.path}  in thread {self.thread}, {self.place}"
+        return f"{told}\n    {self.mend}" if self.mend else told
 
 
 class StrictContext:
@@ -136,11 +136,15 @@ class StrictContext:
 
     def told(self, method: str, host: str, path: str) -> None:
         """A call was made without a gray context."""
+        from graymw.runtime.call_site import call_site  # noqa: PLC0415
         from graymw.runtime.current import REQUEST  # noqa: PLC0415
+        from graymw.runtime.lost_context import ORIGIN  # noqa: PLC0415
 
         if host.lower() in self._allowed or (_of_the_test.get() and REQUEST.get() is None):
             return
-        self.calls.append(LostCall(method, host, path, _place(), threading.current_thread().name))
+        origin = ORIGIN.get()
+        mend = "" if origin is None else origin.mend
+        self.calls.append(LostCall(method, host, path, call_site(), threading.current_thread().name, mend))
 
     def check(self) -> None:
         """Fail the test where calls were lost since the last check."""
@@ -161,18 +165,6 @@ class StrictContext:
         )
 
 
-def _place() -> str:
-    """Where a call was made: the innermost line that belongs to no installed library."""
-    frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(_HERE)]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and not _is_stdlib(frame.filename)]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}:{frame.lineno} in {frame.name}"
-
-
-def _is_stdlib(filename: str) -> bool:
-    return filename.startswith(str(Path(threading.__file__).parent))
-
-
 _strict_key: Final = pytest.StashKey[StrictContext]()
 
 
@@ -188,15 +180,18 @@ def gray_strict_context(request: pytest.FixtureRequest) -> Iterator[StrictContex
 
     Calls that the test itself makes do not count, ``gray_strict_context.allow("host")`` exempts more.
     """
+    from graymw.clients import handovers  # noqa: PLC0415
     from graymw.runtime import outbound  # noqa: PLC0415
 
     strict = StrictContext()
     request.node.stash[_strict_key] = strict
     outbound.uncarried.append(strict.told)
     token = _of_the_test.set(True)
+    handovers.watch()
     try:
         yield strict
     finally:
+        handovers.unwatch()
         _of_the_test.reset(token)
         outbound.uncarried.remove(strict.told)
     strict.check()

@@ -264,6 +264,16 @@ class TestStrictContext:
         assert "graymw.carry(function)" in told
         gray_strict_context.check()
 
+    def test_how_the_context_was_lost_is_told(
+        self, installed: None, gray: Gray, gray_strict_context: StrictContext
+    ) -> None:
+        with gray.use("checkout", "v2"):
+            self.in_a_thread()
+        with pytest.raises(pytest.fail.Exception) as failed:
+            gray_strict_context.check()
+        assert f"the thread started at {__file__}:" in str(failed.value)
+        assert "make it a graymw.GrayThread" in str(failed.value)
+
     def test_a_carried_one_is_right(self, installed: None, gray: Gray, gray_strict_context: StrictContext) -> None:
         with gray.use("checkout", "v2"):
             thread = graymw.GrayThread(target=self.call)

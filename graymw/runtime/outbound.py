@@ -25,6 +25,7 @@ from graymw.errors import GrayUnavailableError
 from graymw.runtime import counters, tracing
 from graymw.runtime.current import BAGGAGE_KEY, SPAN_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
+from graymw.runtime.lost_context import call_without_context
 from graymw.runtime.trace_parent import carrier_headers
 
 log = logging.getLogger("graymw.outbound")
@@ -166,6 +167,7 @@ def begin(
     if engine is None or not engine.settings.enabled or tracing.is_suppressed(ambient):
         return None
     if carried is None:
+        call_without_context(engine, host)
         for tell in uncarried:
             tell(method, host, path)
     call = Call(method, scheme, host, port, path, rpc)
