@@ -76,6 +76,14 @@ def call_without_context(engine: Engine, host: str) -> None:
     if not engine.guards_inbound:
         return
     counters.count("outbound.uncarried")
+    try:
+        _look_for_proof(engine, host)
+    except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the call
+        counters.count("outbound.error")
+        counters.once(log, f"lost_context:{type(error).__name__}", logging.ERROR, "not looked into: %r", error)
+
+
+def _look_for_proof(engine: Engine, host: str) -> None:
     request, origin = REQUEST.get(), ORIGIN.get()
     replaced = request is not None and bool(request.gray)
     if (not replaced and origin is None) or not engine.snapshot.egress.allows(host):

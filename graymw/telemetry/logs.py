@@ -13,13 +13,25 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from graymw.runtime import counters
 from graymw.runtime.current import carried_in
 
 FIELDS: Final = ("gray_release", "gray_version", "trace_id", "span_id")
 
 
+_NOTHING: Final = dict.fromkeys(FIELDS, "")
+
+
 def log_fields() -> dict[str, str]:
-    """Fields for a record made here and now."""
+    """Fields for a record made here and now. Never raises: a record without them is better than none."""
+    try:
+        return _fields()
+    except Exception:  # noqa: BLE001 - it cannot be logged either, as that would come by here again
+        counters.count("telemetry.error")
+        return dict(_NOTHING)
+
+
+def _fields() -> dict[str, str]:
     context = otel_context.get_current()
     carried = carried_in(context)
     shown = carried.gray.attributes if carried is not None else {}
@@ -52,4 +64,6 @@ def add_gray_context(_logger: object, _method: str, event: MutableMapping[str, A
 
 
 def _lacking(present: MutableMapping[str, Any]) -> dict[str, str]:
+    if present.keys() >= _NOTHING.keys():  # another handler's filter has been here
+        return {}
     return {name: value for name, value in log_fields().items() if name not in present}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from calling import ask_asgi
 from one_span import GRAY, TRACE, TRACEPARENT
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import graymw
+from graymw.telemetry import logs
 from graymw.telemetry.logs import FIELDS, GrayLogFilter, add_gray_context
 
 log = logging.getLogger("application")
@@ -70,6 +73,60 @@ def test_a_field_that_is_there_already_stays(records: list[logging.LogRecord]) -
         log.warning("elsewhere", extra={"trace_id": "mine"})
     assert fields(records[-1])["trace_id"] == "mine"
     assert fields(records[-1])["gray_version"] == "v2"
+
+
+def test_a_record_on_which_all_fields_are_is_left_alone(records: list[logging.LogRecord]) -> None:
+    with graymw.use("checkout", "v2"):
+        log.warning("queued")
+    (record,) = records
+    with graymw.use("checkout", "v3"):  # a listener's thread may be busy with another request
+        assert GrayLogFilter().filter(record)
+    assert fields(record)["gray_version"] == "v2"
+
+
+def test_a_fault_costs_the_fields_and_not_the_record(
+    records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(logs, "carried_in", broken)
+    log.warning("working")
+    assert fields(records[0]) == dict.fromkeys(FIELDS, "")
+
+
+def test_a_format_string_may_name_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = {
+        "version": 1,
+        "filters": {"gray": {"()": "graymw.GrayLogFilter"}},
+        "formatters": {"line": {"format": "%(message)s %(gray_release)s=%(gray_version)s"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["gray"],
+                "formatter": "line",
+                "stream": "ext://sys.stdout",
+            }
+        },
+        "loggers": {"configured": {"handlers": ["console"], "propagate": False}},
+    }
+    logging.config.dictConfig(configuration)
+    with graymw.use("checkout", "v2"):
+        logging.getLogger("configured").warning("working")
+    logging.getLogger("configured").handlers.clear()
+    assert capsys.readouterr().out == "working checkout=v2\n"
+
+
+def test_structlog_renders_them(capsys: pytest.CaptureFixture[str]) -> None:
+    chain = [graymw.add_gray_context, structlog.processors.JSONRenderer(sort_keys=True)]
+    logger = structlog.wrap_logger(structlog.PrintLogger(), processors=chain)
+    logger.info("starting")
+    with graymw.use("checkout", "v2"):
+        logger.info("working", order=7)
+    assert capsys.readouterr().out.splitlines() == [
+        '{"event": "starting"}',
+        '{"event": "working", "gray_release": "checkout", "gray_version": "v2", "order": 7}',
+    ]
 
 
 def test_structlog_events_get_what_there_is() -> None:
