@@ -98,6 +98,7 @@ def test_a_fault_costs_the_fields_and_not_the_record(
 def test_a_format_string_may_name_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     configuration = {
         "version": 1,
+        "disable_existing_loggers": False,
         "filters": {"gray": {"()": "graymw.GrayLogFilter"}},
         "formatters": {"line": {"format": "%(message)s %(gray_release)s=%(gray_version)s"}},
         "handlers": {
