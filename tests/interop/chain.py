@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -69,11 +69,13 @@ def built(language: str, build: Callable[[Path, Path], Sequence[str]]) -> Path:
         unfinished = kept.with_name(f"{kept.name}.{os.getpid()}")
         unfinished.mkdir(parents=True)
         try:
-            made = subprocess.run(build(sources, unfinished), cwd=sources, capture_output=True, text=True)
+            made = subprocess.run(build(sources, unfinished), check=False, cwd=sources, capture_output=True, text=True)
             assert made.returncode == 0, made.stdout + made.stderr
-            unfinished.rename(kept)
+            with suppress(OSError):  # somebody else was faster
+                unfinished.rename(kept)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+    assert kept.exists(), f"{kept} could not be written"
     return kept
 
 
