@@ -178,8 +178,16 @@ def begin(
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the call
         counters.count("outbound.error")
-        counters.once(log, f"outbound:{type(error).__name__}", logging.ERROR, "call left as it was: %r", error)
-        return None
+        counters.once(log, f"outbound:{type(error).__name__}", logging.ERROR, "call sent without decisions: %r", error)
+        return _sealed(ambient, baggage)
+
+
+def _sealed(ambient: Context, baggage: str | None) -> Outgoing:
+    """A call that nobody could judge: as addressed, and none of our members leaves with it."""
+    application = wire.separate((baggage,)).application if baggage else ""
+    headers = (("baggage", application),) if application else ()
+    remove = ("baggage",) if baggage and not application else ()
+    return Outgoing(_without_gray(ambient), headers, remove, instance=None, fallback=None, span=None)
 
 
 def _plan(

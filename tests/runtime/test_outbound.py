@@ -175,7 +175,15 @@ class TestStandingAside:
         with work(engine, "v2", "k=v"), suppress_http_instrumentation():
             assert headers(call("example.com", present="gray.checkout=v2,k=v")) == {"baggage": "k=v"}
 
-    def test_a_fault_of_ours_leaves_the_call_as_it_was(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_we_fail_the_call_goes_out_as_addressed_and_without_our_members(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(outbound, "_plan", lambda *_, **__: 1 / 0)
-        assert outbound.begin(method="GET", scheme="http", host="orders", port=None) is None
+        with work(engine, "v2", "k=v"):
+            planned = call("orders", present="gray.checkout=v2,mine=1")
+            token = planned.attach()
+            assert dict(baggage.get_all()) == {"k": "v"}
+            planned.detach(token)
+        assert planned.headers == (("baggage", "mine=1"),)
+        assert planned.instance is None
         assert counters.snapshot()["outbound.error"] == 1
