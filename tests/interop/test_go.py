@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .chain import Chain, Command, built, running, tool
-from .contract import ThroughANeighbour
+from .contract import GRAY, ThroughANeighbour
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +48,20 @@ class TestGRPCWithOtelgrpc(ThroughANeighbour):
         folder = tmp_path_factory.mktemp("grpc")
         with running(folder, command(program, "grpc"), path="/grpc", last="last_grpc.py") as chain:
             yield chain
+
+
+class TestKratosWithItsTracingAndMetadata(ThroughANeighbour):
+    """Kratos calls the last hop through its own registry and selector; a filter reads the version from baggage."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def chain(cls, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+        folder = tmp_path_factory.mktemp("kratos")
+        with running(folder, command(program, "kratos"), versions=("v1", "v2")) as chain:
+            yield chain
+
+    def test_its_selector_honours_the_decision_of_every_request(self, chain: Chain) -> None:
+        for _ in range(10):
+            for headers, version in ((GRAY, "v2"), ({}, "v1")):
+                first, neighbour, last = chain.ask(headers)
+                assert (first["version"], neighbour["version"], last["served"]) == (version, version, version)

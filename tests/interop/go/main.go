@@ -22,6 +22,7 @@ type serve func(listener net.Listener, next string) error
 var kinds = map[string]serve{
 	"nethttp": serveNetHTTP,
 	"grpc":    serveGRPC,
+	"kratos":  serveKratos,
 }
 
 // answer is what each service of the chain says.
