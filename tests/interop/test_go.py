@@ -65,3 +65,11 @@ class TestKratosWithItsTracingAndMetadata(ThroughANeighbour):
             for headers, version in ((GRAY, "v2"), ({}, "v1")):
                 first, neighbour, last = chain.ask(headers)
                 assert (first["version"], neighbour["version"], last["served"]) == (version, version, version)
+
+
+class TestGoKitsHTTPTransport(ThroughANeighbour):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def chain(cls, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+        with running(tmp_path_factory.mktemp("gokit"), command(program, "gokit")) as chain:
+            yield chain

@@ -23,6 +23,7 @@ var kinds = map[string]serve{
 	"nethttp": serveNetHTTP,
 	"grpc":    serveGRPC,
 	"kratos":  serveKratos,
+	"gokit":   serveGoKit,
 }
 
 // answer is what each service of the chain says.
