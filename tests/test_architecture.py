@@ -30,6 +30,7 @@ HOMES = {
     "starlette": {"middleware/starlette.py"},
     "flask": {"middleware/flask.py"},
     "django": {"middleware/django.py", "django.py"},
+    "pika": {"messaging/rabbitmq.py"},
     "openfeature": {"openfeature.py"},
     "typer": {"cli"},
     "rich": {"cli", "demo"},
