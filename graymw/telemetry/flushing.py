@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import FrameType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 LIMIT: Final = 5.0
-"""Seconds that the end of a process may be delayed while spans are being sent."""
+"""Seconds that the end of a process may be delayed while they are being sent."""
 
 LIMIT_WHEN_FAILING: Final = 1.5
 """The same where sending fails: one more attempt."""
@@ -31,7 +31,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
 class Flushable(Protocol):
-    """A tracer provider of the SDK, as far as this module needs it."""
+    """A tracer or meter provider of the SDK, as far as this module needs it."""
 
     def force_flush(self, timeout_millis: int = ...) -> bool:
         """Send what has ended."""
@@ -40,23 +40,25 @@ class Flushable(Protocol):
         """Send what has ended and take nothing more."""
 
 
-_provider: Flushable | None = None
-_is_failing: Callable[[], bool] = bool
-_more: list[Callable[[], object]] = []
+class _Last(NamedTuple):
+    """What is done for one thing when the process may be ending, what when it ends, and whether it is hopeless."""
+
+    flush: Callable[[], object]
+    end: Callable[[], object]
+    is_failing: Callable[[], bool]
+
+
+_last: Final[dict[object, _Last]] = {}
 
 
 def flush_at_exit(provider: Flushable, *, is_failing: Callable[[], bool]) -> None:
-    """Send a provider's last spans when the process ends.
+    """Send what a provider has last when the process ends.
 
     Args:
-        provider: The one this process exports by.
-        is_failing: Tells whether its spans cannot be sent just now.
+        provider: One this process exports by; a later one of its class takes its place.
+        is_failing: Tells whether nothing can be sent just now.
     """
-    global _provider, _is_failing
-    if _provider is None:
-        atexit.register(_at_exit)
-        _watch_sigterm()
-    _provider, _is_failing = provider, is_failing
+    _remember(type(provider), _Last(provider.force_flush, provider.shutdown, is_failing))
 
 
 def flush_more_at_exit(work: Callable[[], object]) -> None:
@@ -65,15 +67,26 @@ def flush_more_at_exit(work: Callable[[], object]) -> None:
     Args:
         work: Writes or sends what waits, within seconds.
     """
-    if work not in _more:
-        _more.append(work)
-        atexit.register(_within_limit, work)
-        _watch_sigterm()
+    _remember(work, _Last(work, work, bool))
+
+
+def _remember(key: object, last: _Last) -> None:
+    if not _last:
+        atexit.register(_at_exit)
+    _watch_sigterm()
+    _last[key] = last
+
+
+def forget(provider: Flushable) -> None:
+    """A provider has ended before the process does."""
+    last = _last.get(type(provider))
+    if last is not None and last.end == provider.shutdown:
+        del _last[type(provider)]
 
 
 def flush_after_lifespan(send: Send) -> Send:
     """``send`` of an ASGI lifespan that sends the last spans before the server hears that all is shut down."""
-    if _provider is None and not _more:
+    if not _last:
         return send
 
     async def flushing(message: Message) -> None:
@@ -85,29 +98,30 @@ def flush_after_lifespan(send: Send) -> Send:
 
 
 def flush() -> None:
-    """Send what has ended, within the limit."""
-    if _provider is not None:
-        _within_limit(_provider.force_flush)
-    for work in _more:
-        _within_limit(work)
+    """Send what there is, within the limit."""
+    _within_limit([(last.flush, last.is_failing) for last in _last.values()])
 
 
 def _at_exit() -> None:
-    if _provider is not None:
-        _within_limit(_provider.shutdown)
+    _within_limit([(last.end, last.is_failing) for last in _last.values()])
 
 
-def _within_limit(work: Callable[[], object]) -> None:
-    """Do it in another thread: it may wait for the network, or for a lock that an interrupted thread holds."""
+def _within_limit(works: list[tuple[Callable[[], object], Callable[[], bool]]]) -> None:
+    """Do all in other threads: it may wait for the network, or for a lock that an interrupted thread holds."""
+    waiting = [(_started(work), is_failing) for work, is_failing in works]
+    began = time.monotonic()
+    for thread, is_failing in waiting:
+        while thread.is_alive() and time.monotonic() - began < (LIMIT_WHEN_FAILING if is_failing() else LIMIT):
+            thread.join(_LOOK)
+
+
+def _started(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=_contained, args=(work,), name="graymw-flush", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter starts no more threads
         _contained(work)
-        return
-    began = time.monotonic()
-    while thread.is_alive() and time.monotonic() - began < (LIMIT_WHEN_FAILING if _is_failing() else LIMIT):
-        thread.join(_LOOK)
+    return thread
 
 
 def _contained(work: Callable[[], object]) -> None:

@@ -1,10 +1,10 @@
-"""Says once that spans cannot be sent, instead of several lines with every batch."""
+"""Says once that spans or metrics cannot be sent, instead of several lines with every batch."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,46 +18,77 @@ log = logging.getLogger("graymw.telemetry")
 _LAYERS: Final = 16
 
 
-class ReportingExporter(SpanExporter):
-    """Exports by another exporter; tells when that begins to fail and when it works again.
+class Delivery:
+    """Whether what one exporter sends reaches its target; tells when that ends and when it begins again.
 
     Args:
-        export: The exporter, and where its spans go.
+        what: What is sent, for people: ``spans``.
+        target: Where it goes, for people; without credentials.
+        loggers: Where the exporter tells of failures.
+        loss: What becomes of it meanwhile, for people.
 
     Attributes:
         is_failing: Whether the latest attempt failed. It may be going on: exporters try a batch several times.
     """
 
-    def __init__(self, export: Export) -> None:
+    def __init__(self, what: str, target: str, loggers: Iterable[str], loss: str = "") -> None:
         self.is_failing = False
-        self._exporter = export.exporter
-        self._target = export.target
-        quiet = _Quiet(self._failed)
-        for name in export.loggers or (type(export.exporter).__module__,):
-            logging.getLogger(name).addFilter(quiet)
-        self._quiet = quiet
+        self._what = what
+        self._target = target
+        self._loss = loss
+        self._quiet = _Quiet(self._failed)
+        for name in loggers:
+            logging.getLogger(name).addFilter(self._quiet)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch; a failure is told, not raised."""
+    def attempt(self, send: Callable[[], bool]) -> bool:
+        """Send a batch; False where it failed, which is told, not raised.
+
+        Args:
+            send: Returns whether it sent the batch.
+        """
         with self._quiet:
             try:
-                result = self._exporter.export(spans)
+                sent = send()
             except Exception as error:  # noqa: BLE001 - a vendor's exporter may fail in any way
-                result = SpanExportResult.FAILURE
+                sent = False
                 self._failed(_cause(error))
-            lost = result is SpanExportResult.FAILURE or self._quiet.told_error
-        if lost:
-            counters.count("telemetry.spans_lost", len(spans))
+            sent = sent and not self._quiet.told_error
+        if not sent:
             self._failed("no reason was given")
         elif self.is_failing:
             self.is_failing = False
-            log.warning("spans are sent to %s again", self._target)
-        return result
+            log.warning("%s are sent to %s again", self._what, self._target)
+        return sent
 
     def _failed(self, reason: str) -> None:
         if not self.is_failing:
             self.is_failing = True
-            log.warning("spans cannot be sent to %s, and may be lost until they can: %s", self._target, reason)
+            log.warning("%s cannot be sent to %s%s: %s", self._what, self._target, self._loss, reason)
+
+
+class ReportingExporter(SpanExporter):
+    """Exports by another exporter; tells when that begins to fail and when it works again.
+
+    Args:
+        export: The exporter, and where its spans go.
+    """
+
+    def __init__(self, export: Export) -> None:
+        self._exporter = export.exporter
+        loggers = export.loggers or (type(export.exporter).__module__,)
+        self._delivery = Delivery("spans", export.target, loggers, ", and may be lost until they can")
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether spans cannot be sent just now."""
+        return self._delivery.is_failing
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; a failure is told, not raised."""
+        sent = self._delivery.attempt(lambda: self._exporter.export(spans) is SpanExportResult.SUCCESS)
+        if not sent:
+            counters.count("telemetry.spans_lost", len(spans))
+        return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         """Take no more spans."""

@@ -54,13 +54,13 @@ def _set_provider(settings: Settings, environ: Mapping[str, str]) -> None:
         return
     from graymw.telemetry.provider import exporting_provider  # noqa: PLC0415 - loads the SDK
 
-    trace.set_tracer_provider(exporting_provider(exports, _resource(settings, environ)))
+    trace.set_tracer_provider(exporting_provider(exports, resource_of(settings, environ)))
     _give_way()
     log.info("spans go to %s", ", ".join(export.target for export in exports))
 
 
-def _resource(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What OpenTelemetry's own variables leave open."""
+def resource_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Attributes of this process that OpenTelemetry's own variables leave open."""
     service, version = resource_identity(environ)
     attributes = {}
     if not service and settings.service != UNKNOWN_SERVICE:

@@ -10,8 +10,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from graymw.telemetry import exporters
-from graymw.telemetry.exporters import made, wanted
+from graymw.telemetry import signals
+from graymw.telemetry.exporters import Export, made, wanted
+from graymw.telemetry.signals import TRACES
 
 
 class BrokenExporter(SpanExporter):
@@ -26,14 +27,14 @@ class OldThriftExporter(SpanExporter):
 
 def register(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
     """Exporters that installed distributions register, besides the real ones."""
-    real = exporters.entry_points
-    more = [EntryPoint(name, f"{__name__}:{kind}", exporters._GROUP) for name, kind in classes.items()]
+    real = signals.entry_points
+    more = [EntryPoint(name, f"{__name__}:{kind}", TRACES.group) for name, kind in classes.items()]
 
     def entry_points(**wanted: Any) -> EntryPoints:
         mine = EntryPoints(more).select(**wanted)
         return EntryPoints([*mine, *real(**wanted)])
 
-    monkeypatch.setattr(exporters, "entry_points", entry_points)
+    monkeypatch.setattr(signals, "entry_points", entry_points)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_the_names_asked_for(environ: dict[str, str], names: tuple[str, ...]) ->
     assert wanted(environ) == names
 
 
-def one(monkeypatch: pytest.MonkeyPatch, **environ: str) -> exporters.Export:
+def one(monkeypatch: pytest.MonkeyPatch, **environ: str) -> Export:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     (export,) = made({"OTEL_TRACES_EXPORTER": "otlp", **environ})
@@ -124,7 +125,7 @@ def test_the_console_gets_each_span_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 class TestJaeger:
     @pytest.mark.parametrize("name", ["jaeger", "jaeger_thrift"])
     def test_without_its_package_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch, caplog: Any, name: str) -> None:
-        monkeypatch.setattr(exporters, "entry_points", lambda **_: EntryPoints())
+        monkeypatch.setattr(signals, "entry_points", lambda **_: EntryPoints())
         assert made({"OTEL_TRACES_EXPORTER": name}) == []
         (told,) = caplog.messages
         assert told == (

@@ -31,8 +31,7 @@ class Provider:
 @pytest.fixture(autouse=True)
 def at_exit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     registered: list[Any] = []
-    monkeypatch.setattr(flushing, "_provider", None)
-    monkeypatch.setattr(flushing, "_is_failing", bool)
+    monkeypatch.setattr(flushing, "_last", {})
     monkeypatch.setattr(flushing.atexit, "register", registered.append)
     before = signal.getsignal(signal.SIGTERM)
     yield registered
@@ -74,6 +73,17 @@ def test_an_interpreter_that_starts_no_more_threads_flushes_all_the_same(monkeyp
     monkeypatch.setattr(threading.Thread, "start", refuse)
     flushing.flush()
     assert provider.done == ["flushed"]
+
+
+def test_several_providers_share_the_time_there_is() -> None:
+    class Another(Provider):
+        pass
+
+    both = [Provider(), Another()]
+    for provider in both:
+        flushing.flush_at_exit(provider, is_failing=bool)
+    flushing.flush()
+    assert [provider.done for provider in both] == [["flushed"], ["flushed"]]
 
 
 class TestSigterm:

@@ -23,8 +23,7 @@ SETTINGS = Settings(service="orders", version="v1")
 @pytest.fixture(autouse=True)
 def nothing_at_exit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process of the tests ends as it always does; providers end with their test."""
-    monkeypatch.setattr(flushing, "_provider", None)
-    monkeypatch.setattr(flushing, "_is_failing", bool)
+    monkeypatch.setattr(flushing, "_last", {})
     monkeypatch.setattr(flushing, "_watch_sigterm", lambda: None)
     monkeypatch.setattr(flushing.atexit, "register", lambda function: function)
     monkeypatch.setitem(sys.modules, "fastapi", None)  # type: ignore[arg-type]
