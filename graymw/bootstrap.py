@@ -14,6 +14,7 @@ from graymw.errors import SettingsError
 from graymw.registries.choosing import registry_for
 from graymw.runtime import counters
 from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
+from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.engine import Engine
 from graymw.runtime.upkeep import Upkeep
 from graymw.settings.identity import UNKNOWN_SERVICE
@@ -40,8 +41,18 @@ class Running(NamedTuple):
     upkeep: Upkeep
     lines: LineWriter | None = None
 
+    @property
+    def keeper(self) -> DocumentKeeper:
+        """Who knows the document in force."""
+        return self.upkeep.keeper
+
 
 _running: Final[list[Running]] = []
+
+
+def running() -> tuple[Running, ...]:
+    """All engines of this process, now."""
+    return tuple(_running)
 
 
 def resolve_settings(settings: Settings | Mapping[str, object] | None) -> Settings:

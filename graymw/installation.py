@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from graymw.bootstrap import engine_for, settings_or_off
+from graymw.bootstrap import engine_for, running, settings_or_off
 from graymw.clients import instrumenting
 from graymw.errors import GrayError
 from graymw.middleware.asgi import ASGIApp, GrayASGIMiddleware, Receive, Scope, Send
@@ -16,6 +16,7 @@ from graymw.runtime import counters
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
 from graymw.telemetry import setup
+from graymw.telemetry.metrics_setup import set_up_metrics
 
 log = logging.getLogger("graymw")
 
@@ -54,13 +55,14 @@ def install(app: AppT, *, settings: SettingsLike = None) -> AppT:
 
 
 def start(settings: SettingsLike) -> Engine | None:
-    """Engine, tracing and client patches for some settings; None where they switch graymw off or are refused."""
+    """Engine, telemetry and client patches for some settings; None where they switch graymw off or are refused."""
     resolved = settings_or_off(settings)
     if not resolved.enabled:
         return None
     try:
         engine = engine_for(resolved)
         setup.set_up_tracing(resolved)
+        set_up_metrics(resolved, running)
         instrumenting.instrument()
     except Exception as error:  # noqa: BLE001 - as above
         _off(error)

@@ -30,8 +30,8 @@ HOMES = {
     "starlette": {"middleware/starlette.py"},
     "flask": {"middleware/flask.py"},
     "django": {"middleware/django.py", "django.py"},
-    "pika": {"messaging/rabbitmq.py"},
     "openfeature": {"openfeature.py"},
+    "prometheus_client": {"telemetry/prometheus.py"},
     "typer": {"cli"},
     "rich": {"cli", "demo"},
 }

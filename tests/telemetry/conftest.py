@@ -1,4 +1,4 @@
-"""A process whose OpenTelemetry was never set up, and a recording provider for it."""
+"""A process whose OpenTelemetry was never set up, and recording providers for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.metrics import _internal as metrics_api
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
 from graymw.runtime import tracing
+from graymw.telemetry import metrics_setup
+from graymw.telemetry.metrics import Metering
 
 DOCUMENT = {
     "schema": 1,
@@ -30,12 +33,16 @@ DOCUMENT = {
 
 @pytest.fixture(autouse=True)
 def fresh_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tracer provider is set, and graymw knows of none."""
+    """No provider is set, and graymw knows of none."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(tracing, "_known_provider", None)
     monkeypatch.setattr(tracing, "_tracer", None)
     monkeypatch.setattr(tracing, "_callbacks", [])
+    monkeypatch.setattr(metrics_api, "_METER_PROVIDER", None)
+    monkeypatch.setattr(metrics_api, "_METER_PROVIDER_SET_ONCE", Once())
+    monkeypatch.setattr(metrics_api, "_PROXY_METER_PROVIDER", metrics_api._ProxyMeterProvider())
+    monkeypatch.setattr(metrics_setup, "metering", Metering())
 
 
 @pytest.fixture
