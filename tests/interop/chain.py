@@ -111,6 +111,7 @@ def running(
     path: str = "/http",
     last: str = "last.py",
     versions: Sequence[str] = ("",),
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Chain]:
     """Run a chain.
 
@@ -119,6 +120,7 @@ def running(
         environ: What the neighbour needs besides the standard OpenTelemetry variables.
         last: Script of the last hop.
         versions: Of the last hop, each a process.
+        settings: More of graymw's variables, for the first and the last hop.
     """
     rules = folder / "rules.json"
     rules.write_text(json.dumps(RULES))
@@ -128,8 +130,8 @@ def running(
 
         def python(script: Sequence[str], service: str, version: str, port: int, **more: str) -> Service:
             own = {"GRAYMW_SERVICE": service, "GRAYMW_VERSION": version, "GRAYMW_RULES": str(rules)}
-            command = ["python", *script, str(port)]
-            return stack.enter_context(serving(command, {**telemetry, **own, **more}, folder, port, cwd=SERVICES))
+            variables = {**telemetry, **own, **(settings or {}), **more}
+            return stack.enter_context(serving(["python", *script, str(port)], variables, folder, port, cwd=SERVICES))
 
         lasts = {version: free_port() for version in versions}
         for version, port in lasts.items():

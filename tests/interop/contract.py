@@ -26,8 +26,13 @@ def members(header: str) -> dict[str, tuple[str, frozenset[str]]]:
 
 
 class ThroughANeighbour:
-    """Tests of a chain that the fixture ``chain`` gives."""
+    """Tests of a chain that the fixture ``chain`` gives.
 
+    Attributes:
+        thousands: So many thousand bytes of baggage are sent, more than 8,192 where the transport takes any number.
+    """
+
+    thousands: ClassVar = 10
     sent: ClassVar = "userId=alice%20b,tier=gold;source=crm;checked"
 
     @pytest.mark.parametrize(("headers", "version"), [(GRAY, "v2"), ({}, "v1")])
@@ -54,6 +59,25 @@ class ThroughANeighbour:
         arrived = {key: member for key, member in members(last["received"]).items() if not OURS.match(key)}
         assert arrived == members(self.sent)
         assert last["baggage"]["userId"] == "alice b"
+
+    @pytest.mark.parametrize(
+        "baggage",
+        [
+            pytest.param("valueless,userId=alice,bad key=1,=x,broken=%zz", id="malformed"),
+            pytest.param(",".join(f"k{number}=1" for number in range(100)), id="over-64-members"),
+            pytest.param("gray.checkout=v1,userId=alice", id="a-decision-that-the-first-hop-inherits"),
+        ],
+    )
+    def test_whatever_the_applications_baggage_is_the_decision_arrives(self, chain: Chain, baggage: str) -> None:
+        first, _, last = chain.ask({**GRAY, "baggage": baggage})
+        assert first["version"] == ("v1" if baggage.startswith("gray.") else "v2")
+        assert (last["version"], last["reason"]) == (first["version"], "inherited")
+
+    def test_however_large_the_applications_baggage_is_the_decision_arrives(self, chain: Chain) -> None:
+        baggage = ",".join(f"k{number}={'x' * 1000}" for number in range(self.thousands))
+        _, _, last = chain.ask({**GRAY, "baggage": baggage})
+        assert (last["version"], last["reason"]) == ("v2", "inherited")
+        assert len(members(last["received"])) > min(self.thousands, 8)
 
     @pytest.mark.parametrize(("headers", "version"), [(GRAY, "v2"), ({}, "v1")])
     def test_the_spans_of_all_hops_are_one_tree(self, chain: Chain, headers: dict[str, str], version: str) -> None:

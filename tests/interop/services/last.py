@@ -13,11 +13,21 @@ from said import known
 import graymw
 
 app = graymw.install(Flask("last"))
+ours = app.wsgi_app
+
+
+def noting(environ: dict[str, Any], start_response: Any) -> Any:
+    """Keep the header as it came: the application is shown what is trusted of it."""
+    environ["interop.received"] = environ.get("HTTP_BAGGAGE", "")
+    return ours(environ, start_response)
+
+
+app.wsgi_app = noting
 
 
 @app.get("/")
 def index() -> dict[str, Any]:
-    return {**known(request.headers.get("baggage", "")), "served": os.environ["GRAYMW_VERSION"]}
+    return {**known(request.environ["interop.received"]), "served": os.environ["GRAYMW_VERSION"]}
 
 
 if __name__ == "__main__":
