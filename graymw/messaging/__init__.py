@@ -5,7 +5,7 @@ One module for each library; what stands here serves any that has headers or pro
 
 from __future__ import annotations
 
-from graymw.messaging.gate import Consumers, elsewhere, honours, queue_of
+from graymw.messaging.gate import Consumers, elsewhere, honours, own_queue, queue_of
 from graymw.messaging.headers import consuming, inject
 
-__all__ = ["Consumers", "consuming", "elsewhere", "honours", "inject", "queue_of"]
+__all__ = ["Consumers", "consuming", "elsewhere", "honours", "inject", "own_queue", "queue_of"]

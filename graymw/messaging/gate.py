@@ -48,12 +48,9 @@ def elsewhere(headers: Headers, queue: str, consumers: Consumers) -> str | None:
         return None
     engine, release, label = wanted
     target = queue_of(queue, label, stable=release.label(engine.settings.service, release.stable))
-    if target == queue or _live(consumers, target):
+    if target == queue or release.fallback == "refuse" or _live(consumers, target):
         return target
-    if release.fallback == "refuse":
-        return target
-    own = queue_of(queue, engine.settings.version, stable=release.label(engine.settings.service, release.stable))
-    if own == queue or release.fallback == "any":
+    if own_queue(queue) == queue or release.fallback == "any":
         counters.count(f"fallback.{release.fallback}")
         return None
     return queue
@@ -68,6 +65,22 @@ def queue_of(queue: str, label: str, *, stable: str) -> str:
         stable: Label of the stable version's.
     """
     return queue if label == stable else f"{queue}.{label}"
+
+
+def own_queue(queue: str) -> str:
+    """Queue that this process takes its messages from: ``queue`` unless it is of another version than the stable one.
+
+    Args:
+        queue: Queue of the stable version.
+    """
+    engine = default_engine()
+    if engine is None or not engine.settings.enabled or not engine.settings.version:
+        return queue
+    service = engine.settings.service
+    release = engine.snapshot.document.governing(service)
+    if release is None:
+        return queue
+    return queue_of(queue, engine.settings.version, stable=release.label(service, release.stable))
 
 
 def _wanted(headers: Headers) -> tuple[Engine, Release, str] | None:
