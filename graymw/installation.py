@@ -93,6 +93,9 @@ def uninstrument() -> None:
 def _way_of(app: object) -> Callable[[Any, Engine], Any]:
     if isinstance(app, (GrayMiddleware, GrayWSGIMiddleware, GrayASGIMiddleware, GrayWSGIApp)):
         return _as_it_is
+    if inspect.isclass(app) and any("__call__" in vars(base) for base in app.__mro__):
+        name = app.__name__
+        raise GrayError(f"graymw.install() takes an application, not the class {name}: give it what {name}(…) returns")
     if hasattr(app, "user_middleware") and hasattr(app, "build_middleware_stack"):
         return _install_starlette
     if hasattr(app, "wsgi_app") and hasattr(app, "register_error_handler"):

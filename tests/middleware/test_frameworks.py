@@ -18,7 +18,8 @@ from fastapi.responses import StreamingResponse
 from flask import Flask, Response
 from opentelemetry import trace
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.endpoints import HTTPEndpoint
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
@@ -333,3 +334,18 @@ def test_a_plain_thread_loses_the_context_unless_opentelemetrys_instrumentation_
         ThreadingInstrumentor().uninstrument()
     assert got == ["None", "v2"]
     assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+@pytest.mark.parametrize("kind", [FastAPI, Starlette, Flask])
+def test_a_class_in_the_place_of_its_instance_is_refused_with_the_mend(kind: type) -> None:
+    with pytest.raises(graymw.GrayError, match=rf"not the class {kind.__name__}: .* {kind.__name__}\(…\)"):
+        graymw.install(kind)
+
+
+def test_an_endpoint_class_is_an_application(settings: dict[str, object]) -> None:
+    class Home(HTTPEndpoint):
+        async def get(self, request: Request) -> PlainTextResponse:
+            return PlainTextResponse(seen())
+
+    app: Any = graymw.install(Home, settings=settings)
+    assert TestClient(app).get("/", headers=GRAY).text == "v2"
