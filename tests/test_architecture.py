@@ -30,6 +30,7 @@ HOMES = {
     "starlette": {"middleware/starlette.py", "auto.py"},
     "flask": {"middleware/flask.py", "auto.py"},
     "django": {"middleware/django.py", "django.py", "auto.py"},
+    "celery": {"messaging/celery.py"},
     "pika": {"messaging/rabbitmq.py"},
     "openfeature": {"openfeature.py"},
     "prometheus_client": {"telemetry/prometheus.py"},
