@@ -66,7 +66,8 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
     gray_text = application = ""
     if inbound:
         gray_text, application = wire.separate((inbound,))
-        application = wire.compose("", application)
+        if application:
+            application = wire.compose("", application)
     gray = _decide(engine, snapshot, facts, gray_text)
     if application:
         carried = Carried(engine, gray, application, snapshot)
