@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graymw import grpc as grpc
+    from graymw import messaging as messaging
     from graymw import openfeature as openfeature
     from graymw.bootstrap import use
     from graymw.clients.httpx import AsyncGrayTransport, GrayTransport
@@ -60,8 +61,8 @@ _HOMES = {
 }
 """Where each public name lives."""
 
-_MODULES = frozenset({"grpc", "openfeature"})
-"""For optional libraries: reached as ``graymw.grpc`` without an import of their own."""
+_MODULES = frozenset({"grpc", "messaging", "openfeature"})
+"""Reached as ``graymw.grpc`` without an import of their own."""
 
 __all__ = [
     "AsyncGrayTransport",

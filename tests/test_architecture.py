@@ -98,9 +98,10 @@ def test_public_names_are_sorted_and_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["grpc.GrayServerInterceptor", "grpc.GrayAioServerInterceptor", "openfeature.GrayProvider"]
+    "name",
+    ["grpc.GrayServerInterceptor", "grpc.GrayAioServerInterceptor", "messaging.consuming", "openfeature.GrayProvider"],
 )
-def test_modules_for_optional_libraries_are_reached_without_an_import_of_their_own(name: str) -> None:
+def test_modules_beside_the_common_ones_are_reached_without_an_import_of_their_own(name: str) -> None:
     module, _, member = name.partition(".")
     assert f"graymw.{module}" in loaded_by(f"import graymw; graymw.{module}.{member}")
 

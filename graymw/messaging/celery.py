@@ -1,6 +1,6 @@
 """Celery: tasks are sent with the decision, run under it, and run by workers of its version.
 
->>> app = graymw.messaging.celery.connect(Celery("orders", broker=...))
+>>> app = connect(Celery("orders", broker=...))
 
 before the first task is declared. The stable version's workers take the queue itself (``-Q celery``), those of another
 take its own (``-Q celery.v2``). Works with OpenTelemetry's instrumentation for Celery and without.
