@@ -206,7 +206,8 @@ def _plan(
         counters.count(f"fallback.{fallback}")
     allowed = instance is not None or snapshot.egress.allows(call.host)
     leaving = carried if gray and allowed else None
-    value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed)
+    limit = wire.MAX_RPC_BYTES if call.rpc else wire.MAX_BYTES
+    value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed, limit=limit)
     context = ambient if carried is None or leaving is not None else _without_gray(ambient)
     context, own_span = _spans(call, context, leaving, instance, fallback, instrumented=instrumented)
     headers = () if instrumented else _trace_headers(context)
@@ -254,7 +255,7 @@ CALL_KEY: Final = otel_context.create_key("graymw-call")
 
 
 def _baggage_value(
-    engine: Engine, ambient: Context, carried: Carried | None, present: str | None, *, allowed: bool
+    engine: Engine, ambient: Context, carried: Carried | None, present: str | None, *, allowed: bool, limit: int
 ) -> str:
     """Value of the one ``baggage`` header: gray members first where the host may have them, then the application's.
 
@@ -271,12 +272,12 @@ def _baggage_value(
         gray, theirs = wire.separate((present,))
         application = _united(theirs, application)
     if not allowed:
-        return wire.compose("", application)
+        return wire.compose("", application, limit=limit)
     if carried is not None and carried.gray:
         gray = carried.gray.wire
         if engine.signer is not None:
             gray = f"{gray},{SIGNATURE_KEY}={engine.signer.signature(gray, engine.clock())}"
-    return wire.compose(gray, application) if application else gray
+    return wire.compose(gray, application, limit=limit) if application else gray
 
 
 def _united(present: str, application: str) -> str:

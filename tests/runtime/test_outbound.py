@@ -118,6 +118,15 @@ class TestWhatLeaves:
         assert len(value) <= 8192
 
 
+    def test_over_grpc_there_is_room_left_for_the_other_metadata(self, engine: Engine) -> None:
+        with work(engine, "v2", ",".join(f"k{n}={'x' * 300}" for n in range(30))):
+            planned = outbound.begin(method="/a.B/C", scheme="grpc", host="orders", port=None, rpc=True)
+        assert planned is not None
+        value = headers(planned)["baggage"]
+        assert value.startswith("gray.checkout=v2,gray-rev=00000001,k0=")
+        assert 3_500 < len(value) <= 4_096
+
+
 class TestWhereItGoes:
     @pytest.mark.parametrize(("version", "port"), [("v1", 8001), ("v2", 8002), (None, 8001)])
     def test_to_an_instance_of_the_decided_version(self, engine: Engine, version: str | None, port: int) -> None:

@@ -19,6 +19,9 @@ from graymw.core.names import is_release, is_version
 
 MAX_MEMBERS: Final = 64
 MAX_BYTES: Final = 8_192
+MAX_RPC_BYTES: Final = 4_096
+"""gRPC refuses a call at random once all its metadata together is over 8 KiB; half of that leaves room for the rest."""
+
 _LOOKED_AT: Final = 4 * MAX_MEMBERS
 """Members taken apart at most; what comes after them nobody need carry, and it must not cost the time of many."""
 
@@ -181,13 +184,16 @@ def _key_and_value(member: str) -> tuple[str, str, str | None]:
     return key, value, fault or (None if is_version(value) else "bad-version")
 
 
-def compose(gray: str, application: str) -> str:
+def compose(gray: str, application: str, *, limit: int = MAX_BYTES) -> str:
     """One header value, ours first.
 
-    Over 64 members or 8,192 bytes (W3C Baggage, §3.3.2) whole members of the application go, from the end; ours stay.
+    Over 64 members or the limit (W3C Baggage, §3.3.2) whole members of the application go, from the end; ours stay.
+
+    Args:
+        limit: Bytes.
     """
     text = f"{gray},{application}" if gray and application else gray or application
-    if len(text) <= MAX_BYTES and text.count(",") < MAX_MEMBERS:
+    if len(text) <= limit and text.count(",") < MAX_MEMBERS:
         return text
     kept = [member for member in gray.split(",") if member]
     size = len(gray)
@@ -195,7 +201,7 @@ def compose(gray: str, application: str) -> str:
         if not member.strip(_OWS):
             continue
         size += len(member) + (1 if size else 0)
-        if len(kept) >= MAX_MEMBERS or size > MAX_BYTES:
+        if len(kept) >= MAX_MEMBERS or size > limit:
             break
         kept.append(member)
     return ",".join(kept)
