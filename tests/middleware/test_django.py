@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 from serving import Service, free_port, serving
+from waiting import eventually
 
 import graymw
 
@@ -33,6 +34,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "GRAYMW_SERVICE": "orders",
         "GRAYMW_GRAY_RATIO": "50%",
         "GRAYMW_STATE_DIR": str(folder / "state"),
+        "GRAYMW_ACCESS_LOG": "stdout",
     }
     with serving(command, environ, folder, port, cwd=PROJECT) as service:
         yield service
@@ -73,3 +75,23 @@ def test_a_visitor_without_a_key_gets_a_cookie_where_a_share_is_drawn(served: Se
     assert "HttpOnly" in cookie
     again = json.loads(served.ask("/told", {"cookie": cookie.partition(";")[0]}))
     assert again[0] == version
+
+
+def test_each_request_has_one_access_line(served: Service) -> None:
+    stream = "/stream" if "gunicorn" in " ".join(map(str, served.process.args)) else "/stream-async"
+
+    def answered() -> list[tuple[str, int, str]]:
+        told = [json.loads(line) for line in served.output[before:].splitlines() if line.startswith("{")]
+        return [(line["path"], line["status"], line["version"]) for line in told]
+
+    served.ask("/told?before", GRAY)
+    before = 0
+    eventually(lambda: answered() and answered()[-1] == ("/told", 200, "v2"))
+    before = len(served.output)
+    served.ask("/told", GRAY)
+    served.ask(stream, STABLE)
+    with pytest.raises(HTTPError) as caught:
+        served.ask("/refused", GRAY)
+    caught.value.close()
+    eventually(lambda: len(answered()) >= 3)
+    assert sorted(answered()) == sorted([("/told", 200, "v2"), (stream, 200, "v1"), ("/refused", 503, "v2")])

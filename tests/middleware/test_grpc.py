@@ -25,6 +25,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util._once import Once
 
 import graymw
+from graymw import bootstrap
 from graymw.grpc import GrayAioServerInterceptor, GrayServerInterceptor
 from graymw.middleware.grpc import serving as module
 from graymw.middleware.grpc.serving import peer_address
@@ -484,3 +485,35 @@ def test_a_unix_socket_is_inside(settings: Any, tmp_path: Path) -> None:
         assert call(f"unix:{tmp_path}/x.sock", "unary_unary", GRAY) == [["v2", GRAY[0][1]]]
     finally:
         server.stop(None).wait(5)
+
+
+class TestAccessLog:
+    """One line for each call, whatever kind it is of and however it ends."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return tmp_path / "access.jsonl"
+
+    def lines(self, path: Path) -> list[dict[str, Any]]:
+        bootstrap.shut_down()
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def test_tells_method_and_status(self, serving: Any, kind: str, settings: dict[str, object], path: Path) -> None:
+        with serving({**settings, "access_log": str(path)}) as target:
+            call(target, kind, TESTER)
+        (line,) = self.lines(path)
+        assert (line["method"], line["path"], line["rpc_status"]) == ("POST", f"/shop.Orders/{kind}", "OK")
+        assert (line["version"], line["rule"], line["honoured"]) == ("v2", "testers", False)
+        assert "status" not in line
+
+    @pytest.mark.parametrize(
+        ("body", "status"), [(b"fail", "FAILED_PRECONDITION"), (b"raise", "UNKNOWN"), (b"refuse", "UNAVAILABLE")]
+    )
+    def test_tells_how_a_call_failed(
+        self, serving: Any, settings: dict[str, object], path: Path, body: bytes, status: str
+    ) -> None:
+        with serving({**settings, "access_log": str(path)}) as target, pytest.raises(grpc.RpcError):
+            call(target, "unary_unary", TESTER, body)
+        (line,) = self.lines(path)
+        assert line["rpc_status"] == status
+        assert "status" not in line

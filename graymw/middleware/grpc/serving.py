@@ -121,9 +121,9 @@ class Serving(NamedTuple):
     def finish(self, error: BaseException | None = None) -> None:
         """The call is over. Later calls do nothing."""
         if self.observation is not None:
-            if error is not None:
-                self.observation.failed(error)
             self.observation.answered_rpc(_final_code(self.servicer, error).name)
+            if error is not None and _code(self.servicer) is grpc.StatusCode.OK:  # else it is how grpc aborts a call
+                self.observation.failed(error)
             self.observation.end()
         if self.span is not None and self.span.is_recording():
             _end(self.span, _final_code(self.servicer, error), error)
