@@ -31,6 +31,7 @@ HOMES = {
     "flask": {"middleware/flask.py", "auto.py"},
     "django": {"middleware/django.py", "django.py", "auto.py"},
     "celery": {"messaging/celery.py"},
+    "aio_pika": {"messaging/aio_pika.py"},
     "pika": {"messaging/rabbitmq.py"},
     "openfeature": {"openfeature.py"},
     "prometheus_client": {"telemetry/prometheus.py"},

@@ -8,7 +8,7 @@ it again. Where nobody of its version lives, the release's ``fallback`` says who
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from graymw.core.model import Release
 from graymw.messaging.headers import Headers, fields_of, inherited
@@ -54,6 +54,16 @@ def elsewhere(headers: Headers, queue: str, consumers: Consumers) -> str | None:
         counters.count(f"fallback.{release.fallback}")
         return None
     return queue
+
+
+class Answered(NamedTuple):
+    """The answer of consumers that were asked before, for libraries that answer asynchronously."""
+
+    living: bool
+
+    def live(self, queue: str) -> bool:  # noqa: ARG002 - of the protocol
+        """As they answered."""
+        return self.living
 
 
 def queue_of(queue: str, label: str, *, stable: str) -> str:

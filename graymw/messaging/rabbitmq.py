@@ -11,11 +11,12 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from graymw.errors import MissingExtraError
 from graymw.messaging.gate import elsewhere, own_queue
 from graymw.messaging.headers import consuming, inject
+from graymw.messaging.version_queues import PATIENCE, version_queue_arguments
 from graymw.runtime import counters
 
 try:
@@ -28,9 +29,6 @@ log = logging.getLogger("graymw.messaging")
 
 Work: TypeAlias = Callable[[Any, Any, BasicProperties, bytes], None]
 """Takes channel, method, properties and body, as ``basic_consume`` gives them, and acknowledges the message."""
-
-PATIENCE: Final = 5.0
-"""Seconds after which a message that no consumer of its version took goes back to where all begin."""
 
 
 def carrying(properties: BasicProperties | None = None) -> BasicProperties:
@@ -110,12 +108,7 @@ class GrayConsumer:
         return True
 
     def _declare(self, channel: Any, queue: str) -> None:
-        arguments = {
-            "x-message-ttl": int(self._patience * 1_000),
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": self._queue,
-        }
-        channel.queue_declare(queue, durable=True, arguments=arguments)
+        channel.queue_declare(queue, durable=True, arguments=version_queue_arguments(self._queue, self._patience))
 
     def _moving(self) -> Any:
         """A channel of our own: what fails on it, such as asking for a queue that is not there, closes no other."""
