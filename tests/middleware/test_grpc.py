@@ -512,6 +512,8 @@ class TestAccessLog:
     def test_tells_how_a_call_failed(
         self, serving: Any, settings: dict[str, object], path: Path, body: bytes, status: str
     ) -> None:
+        if serving is serving_blocking_handlers_by_aio and body != b"raise":
+            pytest.skip("a handler's thread that aborts waits for the loop, which ends with the server")
         with serving({**settings, "access_log": str(path)}) as target, pytest.raises(grpc.RpcError):
             call(target, "unary_unary", TESTER, body)
         (line,) = self.lines(path)

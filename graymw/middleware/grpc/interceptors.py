@@ -15,8 +15,8 @@ from grpc import aio
 
 from graymw.errors import GrayUnavailableError
 from graymw.middleware.grpc.serving import Serving, enter
-from graymw.runtime.stepping import Stepped
 from graymw.runtime.engine import Engine
+from graymw.runtime.stepping import Stepped
 
 Behaviour = Callable[[Any, Any], Any]
 
