@@ -140,9 +140,11 @@ def serving_aio(settings: Any, *, threads: int = 1, behaviours: Any = None, twic
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
+    pool = futures.ThreadPoolExecutor(threads)
+
     async def start() -> tuple[Any, int]:
         interceptors = [GrayAioServerInterceptor(settings=settings) for _ in range(1 + twice)]
-        server = grpc.aio.server(futures.ThreadPoolExecutor(threads), interceptors=interceptors)
+        server = grpc.aio.server(pool, interceptors=interceptors)
         server.add_generic_rpc_handlers((generic_handler(behaviours or Asyncio()),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -153,6 +155,7 @@ def serving_aio(settings: Any, *, threads: int = 1, behaviours: Any = None, twic
         yield f"127.0.0.1:{port}"
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(10)
+        pool.shutdown()  # while the loop runs: grpc's blocking handlers wait for it, and the process for them
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
