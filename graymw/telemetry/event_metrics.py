@@ -47,7 +47,7 @@ METRICS: Final = (
     EventMetric("graymw.unavailable", "{call}", "Calls refused for want of an instance", "outbound.unavailable"),
     EventMetric("graymw.ejections", "{ejection}", "Instances taken out for refusing connections", "ejected"),
     EventMetric(
-        "graymw.context.lost", "{call}", "Calls that left a request's work without its context", "context.lost"
+        "graymw.context.lost", "{call}", "Calls that left a request's work without its context", "lost_context"
     ),
     EventMetric(
         "graymw.baggage.faults",
