@@ -95,7 +95,7 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not _TOKEN.fullmatch(name.strip()):
         raise WrongUseError(f"--header {text!r} is no header; write it like --header 'x-user-id: 40'")
-    return name.strip().lower(), value.strip()
+    return name.strip().lower(), value.strip(" \t")  # RFC 9110, §5.5: no other blanks
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:
