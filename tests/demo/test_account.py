@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from .making import good_report
 class Page:
     """Where an account is written, to be read."""
 
-    def __init__(self, *, terminal: bool = False) -> None:
+    def __init__(self, *, terminal: bool = False, width: int = 100) -> None:
         self._text = io.StringIO()
-        self.account = Account(Console(file=self._text, width=100, force_terminal=terminal, highlight=False))
+        self.account = Account(Console(file=self._text, width=width, force_terminal=terminal, highlight=False))
 
     @property
     def text(self) -> str:
@@ -54,6 +55,16 @@ def test_the_whole_account_fits_in_100_columns_without_a_terminal() -> None:
     text = told(judged(good_report()), Page())
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
+
+
+def test_in_80_columns_nothing_is_cut_off_and_every_line_keeps_its_indent() -> None:
+    report = judged(good_report())
+    text = told(report, Page(width=80))
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"\S…", text)
+    assert [line for line in text.splitlines() if line and not line.startswith("  ")] == [
+        line for line in text.splitlines() if "──" in line and not line.startswith("  ")
+    ]
 
 
 def test_who_moved_is_marked() -> None:

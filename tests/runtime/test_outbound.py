@@ -117,7 +117,6 @@ class TestWhatLeaves:
         assert len(value.split(",")) <= 64
         assert len(value) <= 8192
 
-
     def test_over_grpc_there_is_room_left_for_the_other_metadata(self, engine: Engine) -> None:
         with work(engine, "v2", ",".join(f"k{n}={'x' * 300}" for n in range(30))):
             planned = outbound.begin(method="/a.B/C", scheme="grpc", host="orders", port=None, rpc=True)
