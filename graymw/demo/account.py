@@ -44,10 +44,9 @@ class Account:
         """What this is."""
         self._out.print()
         self._out.rule("[bold]graymw demo[/]", align="left", style="dim")
-        self._out.print(
-            "  client → [bold]edge[/] → [bold]orders[/] v1 | v2 → [bold]payments[/] v1 | v2\n"
-            "  [dim]Five processes on loopback. The edge decides each request's version; the others follow it.[/]\n"
-        )
+        self._say("client → [bold]edge[/] → [bold]orders[/] v1 | v2 → [bold]payments[/] v1 | v2")
+        self._say("[dim]Five processes on loopback. The edge decides each request's version; the others follow it.[/]")
+        self._out.print()
 
     @contextmanager
     def starting(self, count: int) -> Iterator[Callable[[Service], None]]:
@@ -63,7 +62,7 @@ class Account:
 
     def started(self, services: Sequence[Service]) -> None:
         """What runs where."""
-        table = _table()
+        table = self._table()
         for title in ("service", "", "server", "address", "process"):
             table.add_column(title)
         for service in sorted(services, key=lambda service: (CHAIN.index(service.name), service.version)):
@@ -94,15 +93,14 @@ class Account:
     def round(self, of: Round, before: Round | None = None) -> None:
         """Who was served what; with the round before, also what has changed."""
         were = {outcome.user.uid: outcome.version for outcome in before.outcomes} if before else {}
-        self._out.print(f"  {len(of.answers)} requests of {len(of.outcomes)} users in {of.seconds:.1f} s")
-        table = _table()
-        table.add_column("user", justify="right")
-        table.add_column("tells")
-        table.add_column("decided by rule")
-        for service in CHAIN:
-            table.add_column(service)
-        table.add_column("requests", justify="right")
-        table.add_column("")
+        self._say(f"{len(of.answers)} requests of {len(of.outcomes)} users in {of.seconds:.1f} s")
+        table = self._table()
+        table.add_column("user", justify="right", no_wrap=True)
+        table.add_column("tells")  # gives way where the terminal is narrow
+        for title in ("by rule", *CHAIN):
+            table.add_column(title, no_wrap=True)
+        table.add_column("requests", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         for outcome in of.outcomes:
             if outcome.user.in_cast:
                 moved = were.get(outcome.user.uid, outcome.version) != outcome.version
@@ -116,7 +114,7 @@ class Account:
         failed = [answer for answer in of.answers if not answer.is_complete]
         if failed:
             told = escape(failed[0].error or "a hop is missing")
-            self._out.print(f"  {_mark(held=False)} {len(failed)} requests failed; the first: {told}")
+            self._say(f"{_mark(held=False)} {len(failed)} requests failed; the first: {told}")
         self._share(of)
 
     def _row(self, table: Table, user: str, says: str, group: Sequence[Outcome], note: str) -> None:
@@ -125,20 +123,28 @@ class Account:
         requests = sum(outcome.requests for outcome in group)
         table.add_row(user, f"[dim]{says}[/]", rule, *served, str(requests), f"[yellow]{note}[/]" if note else "")
 
+    def _table(self) -> Table:
+        narrow = self._out.width < trace_view.WIDTH
+        return Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, collapse_padding=narrow)
+
     def _print(self, table: Table) -> None:
         self._out.print(Padding(table, (0, 0, 0, 2), expand=False))
 
+    def _say(self, markup: str) -> None:
+        """A sentence, indented also where it has to go on below."""
+        self._out.print(Padding(Text.from_markup(markup), (0, 0, 0, 2), expand=False))
+
     def _share(self, of: Round) -> None:
         share = of.share
-        self._out.print(
-            f"  {_mark(held=share.is_within)} split asked [bold]{share.asked:.1%}[/], "
+        self._say(
+            f"{_mark(held=share.is_within)} split asked [bold]{share.asked:.1%}[/], "
             f"reached [bold]{share.reached:.1%}[/]  [dim]{share.gray} of {share.users} users under rule {SPLIT_RULE};"
             f" chance allows ± {share.tolerance:.1%}[/]"
         )
 
     def edit(self, before: str, after: str) -> None:
         """The rule file was replaced by one with another share."""
-        self._out.print(f"  rules.yaml is saved with  v2: [bold]{before}[/] → [bold]{after}[/]")
+        self._say(f"rules.yaml is saved with  v2: [bold]{before}[/] → [bold]{after}[/]")
 
     def problems(self, problems: Sequence[str]) -> None:
         """What is wrong with a document."""
@@ -147,7 +153,7 @@ class Account:
 
     def check(self, check: Check) -> None:
         """One thing that had to hold."""
-        self._out.print(f"  {_mark(held=check.held)} {escape(check.name)}  [dim]{escape(check.detail)}[/]")
+        self._say(f"{_mark(held=check.held)} {escape(check.name)}  [dim]{escape(check.detail)}[/]")
 
     def trace(self, report: Report) -> None:
         """One trace as a tree."""
@@ -156,8 +162,8 @@ class Account:
             return
         shown = trace_view.without_idle_internal(report.trace)
         hidden = len(report.trace) - len(shown)
-        self._out.print(
-            f"  user {report.shown.user.uid}, trace {report.shown.trace_id}, {len(report.trace)} spans"
+        self._say(
+            f"user {report.shown.user.uid}, trace {report.shown.trace_id}, {len(report.trace)} spans"
             + (f" [dim]({hidden} idle internal ones left out)[/]" if hidden else "")
         )
         for text in trace_view.tree(shown, report.shown.versions, self._out.width):
@@ -165,9 +171,9 @@ class Account:
 
     def verdict(self, report: Report) -> None:
         """All checks, and where the traces can be found."""
-        table = Table.grid(padding=(0, 2, 0, 0))
+        table = Table.grid(padding=(0, 1, 0, 0))
         for check in report.checks:
-            table.add_row(f"{_mark(held=check.held)} {escape(check.name)}", f"[dim]{escape(check.detail)}[/]")
+            table.add_row(_mark(held=check.held), f"{escape(check.name)} ", f"[dim]{escape(check.detail)}[/]")
         self._print(table)
         if report.search is not None:
             self._out.print(f"\n  {_where(report.search)}")
@@ -213,10 +219,6 @@ def _where(search: JaegerSearch) -> str:
     if search.found:
         return f"In Jaeger, where this finds {search.found} gray traces ({LIMIT} at most):"
     return "In Jaeger, if these are its pages (else name them with --jaeger):"
-
-
-def _table() -> Table:
-    return Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
 
 
 def _mark(*, held: bool) -> str:

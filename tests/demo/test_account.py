@@ -12,11 +12,12 @@ from rich.console import Console
 from graymw.demo.account import Account, console
 from graymw.demo.checks import verdict
 from graymw.demo.jaeger import JaegerSearch, jaeger_search
+from graymw.demo.people import User, cast
 from graymw.demo.processes import Service, ServiceFailedError
 from graymw.demo.report import Check, Report
 from graymw.demo.upstream import Endpoint, Forwarder
 
-from .making import good_report
+from .making import good_report, outcome
 
 
 class Page:
@@ -57,14 +58,24 @@ def test_the_whole_account_fits_in_100_columns_without_a_terminal() -> None:
     assert "\x1b" not in text
 
 
-def test_in_80_columns_nothing_is_cut_off_and_every_line_keeps_its_indent() -> None:
-    report = judged(good_report())
-    text = told(report, Page(width=80))
+def with_the_cast(report: Report) -> Report:
+    """The users of the demo itself, all of whom have moved, and a crowd beside them."""
+    users = [*cast(), *(User(str(number)) for number in range(1000, 1120))]
+    before, after = (
+        dataclasses.replace(
+            of, outcomes=[dataclasses.replace(outcome(user.uid, version, "mobile-eu"), user=user) for user in users]
+        )
+        for of, version in ((report.before, "v1"), (report.after, "v2"))
+    )
+    return dataclasses.replace(report, before=before, after=after)
+
+
+def test_in_80_columns_nothing_is_cut_off_and_all_keeps_its_indent() -> None:
+    text = told(with_the_cast(judged(good_report())), Page(width=80))
     assert max(map(len, text.splitlines())) <= 80
+    assert "120 moved" in text
     assert not re.search(r"\S…", text)
-    assert [line for line in text.splitlines() if line and not line.startswith("  ")] == [
-        line for line in text.splitlines() if "──" in line and not line.startswith("  ")
-    ]
+    assert all(line.startswith("  ") or line.endswith("──") for line in text.splitlines() if line)
 
 
 def test_who_moved_is_marked() -> None:
