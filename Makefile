@@ -23,7 +23,7 @@ lint: $(VENV)/.dev ## Style, types and the architecture's import contract
 	@$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)-bench/.bench ## Figures against peers, as ratios of one run (BENCH="decision middleware" …)
-	@for name in $(BENCH); do $(VENV)-bench/bin/python -m bench.$$name || exit 1; done
+	@export GRAYMW_STATE_DIR="$(CURDIR)/$(VENV)-bench/state"; for name in $(BENCH); do $(VENV)-bench/bin/python -m bench.$$name || exit 1; done
 
 test-legacy: ## The thrift exporter of graymw[jaeger-legacy], in its own environment
 	@VENV="$(VENV)-legacy" PYTHON="$(PYTHON)" tests/legacy/run.sh
