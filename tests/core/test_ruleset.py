@@ -375,7 +375,7 @@ class TestInheriting:
             inherited = GrayContext([Decision("checkout", f"v{number}", "inherited")])
             for user in range(100):
                 rules.decide(RequestFacts(user=str(user)), inherited)
-        assert sum(isinstance(each, GrayContext) for each in gc.get_objects()) < 6_000
+        assert sum(type(each) is GrayContext for each in gc.get_objects()) < 6_000  # other objects may lie of their class
 
 
 class Broken(RequestFacts):
