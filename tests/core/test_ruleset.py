@@ -375,7 +375,8 @@ class TestInheriting:
             inherited = GrayContext([Decision("checkout", f"v{number}", "inherited")])
             for user in range(100):
                 rules.decide(RequestFacts(user=str(user)), inherited)
-        assert sum(type(each) is GrayContext for each in gc.get_objects()) < 6_000  # other objects may lie of their class
+        alive = [each for each in gc.get_objects() if type(each) is GrayContext]  # by type: lazy objects lie of it
+        assert len(alive) < 6_000
 
 
 class Broken(RequestFacts):
