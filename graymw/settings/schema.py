@@ -245,7 +245,7 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "device": values.sources(user_agent=True),
     "trust": values.trust,
     "secret": values.secrets,
-    "signature_ttl": values.seconds,
+    "signature_ttl": values.signature_seconds,
     "egress": values.suffixes,
     "registry": values.name,
     "services": services,

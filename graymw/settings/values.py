@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from graymw.core.carrying.signing import MAX_TTL
+
 SourceKind: TypeAlias = Literal["header", "cookie", "query", "user-agent"]
 Trust: TypeAlias = Literal["private", "none", "all", "signed"]
 
@@ -89,6 +91,14 @@ def seconds(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise refused(f"{_shown(value)} is no whole number of seconds", "write a whole number from 1, such as 300")
     return value
+
+
+def signature_seconds(value: object) -> int:
+    """How long a signature may hold, in seconds."""
+    read = seconds(value)
+    if read > MAX_TTL:
+        raise refused(f"{read} seconds is longer than receivers believe a signature", f"write at most {MAX_TTL}")
+    return read
 
 
 def label(value: object) -> str:

@@ -170,3 +170,12 @@ def test_faults_of_the_services_name_their_place() -> None:
 
 def test_equal_settings_are_equal() -> None:
     assert read(services={"a": [{"url": "http://h"}]}) == read(services='{"a": [{"url": "http://h"}]}')
+
+
+def test_a_signature_that_receivers_would_find_too_long_is_refused() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping({"secret": "a-long-random-string-of-the-fleet", "signature_ttl": "999999"})
+    (problem,) = caught.value.problems
+    assert problem.path == "GRAYMW_SIGNATURE_TTL"
+    assert "57600" in problem.mend
+    assert Settings.from_mapping({"signature_ttl": "57600"}).signature_ttl == 57_600
