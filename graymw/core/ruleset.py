@@ -69,21 +69,6 @@ class RuleSet:
         self._inherited: dict[str, tuple[GrayContext, Decide]] = {}
         self._completed = 0
 
-    @property
-    def needs_all_headers(self) -> bool:
-        """Whether an expression uses the headers as a whole."""
-        return self.reads.all_headers
-
-    @property
-    def needs_all_cookies(self) -> bool:
-        """Whether an expression uses the cookies as a whole."""
-        return self.reads.all_cookies
-
-    @property
-    def needs_all_query(self) -> bool:
-        """Whether an expression uses the query as a whole."""
-        return self.reads.all_query
-
     def decide(self, facts: RequestFacts, inherited: GrayContext | None = None) -> GrayContext:
         """Decide every release that ``inherited`` does not hold yet. Never raises.
 

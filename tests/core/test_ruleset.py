@@ -540,7 +540,7 @@ class TestReads:
         assert reads.facts == {"ip", "user", "path"}
         assert (reads.ip, reads.user, reads.path) == (True, True, True)
         assert (reads.method, reads.host, reads.region, reads.device) == (False, False, False, False)
-        assert (rules.needs_all_headers, rules.needs_all_cookies, rules.needs_all_query) == (False, False, False)
+        assert (rules.reads.all_headers, rules.reads.all_cookies, rules.reads.all_query) == (False, False, False)
 
     @pytest.mark.parametrize(
         ("source", "needs"),
@@ -553,7 +553,7 @@ class TestReads:
     def test_whole_maps_are_needed_where_an_expression_uses_them_so(self, source: str, needs: tuple[bool, ...]) -> None:
         rules = compiled(release(Rule("r", Expression(source), use="v2")))
 
-        assert (rules.needs_all_headers, rules.needs_all_cookies, rules.needs_all_query) == needs
+        assert (rules.reads.all_headers, rules.reads.all_cookies, rules.reads.all_query) == needs
 
     def test_disabled_releases_and_those_without_rules_read_nothing(self) -> None:
         rules = compiled(
