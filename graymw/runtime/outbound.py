@@ -101,6 +101,23 @@ class Outgoing:
             span.set_status(Status(StatusCode.ERROR, str(error)))
         span.end()
 
+    def finish_rpc(self, code: int, name: str, details: str | None = None) -> None:
+        """The gRPC call ended; as ``finish``. To a caller every status but OK is an error (semantic conventions).
+
+        Args:
+            code: Number of its status.
+            name: Of its status, such as ``UNAVAILABLE``.
+            details: What its status says in words.
+        """
+        span, self._span = self._span, None
+        if span is None:
+            return
+        span.set_attribute("rpc.grpc.status_code", code)
+        if code != 0:
+            span.set_attribute("error.type", name)
+            span.set_status(Status(StatusCode.ERROR, details or None))
+        span.end()
+
 
 class Call(NamedTuple):
     """A call as it is addressed."""

@@ -73,12 +73,18 @@ def shop(name: str, certificate: Path | None = None) -> Iterator[Shop]:
 
     def stream_unary(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         note(context)
-        return name.encode() + b"".join(requests)
+        body = b"".join(requests)
+        if body == b"fail":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as asked")
+        return name.encode() + body
 
     def stream_stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         note(context)
         yield name.encode()
-        yield from requests
+        for request in requests:
+            if request == b"fail":
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as asked")
+            yield request
 
     handlers = {
         behaviour.__name__: getattr(grpc, f"{behaviour.__name__}_rpc_method_handler")(behaviour)

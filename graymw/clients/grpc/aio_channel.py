@@ -15,6 +15,7 @@ from grpc import aio
 
 from graymw.clients.containment import contained
 from graymw.clients.grpc.channel import Arguments, replaced, taken
+from graymw.clients.grpc.ending import end_finished_aio, end_raised
 from graymw.clients.grpc.planning import (
     PLANNED,
     InstanceChannels,
@@ -151,7 +152,7 @@ class _MultiCallable:
         try:
             call = send(*args, **kwargs)
         except BaseException as error:
-            outgoing.finish(error=error)
+            end_raised(outgoing, error)
             raise
         finally:
             if token is not None:
@@ -186,30 +187,10 @@ def finish_with(call: Any, outgoing: Outgoing) -> None:
         if watch is None:
             outgoing.finish()
         else:
-            watch(partial(_finish, outgoing))
+            watch(partial(end_finished_aio, outgoing))
     except Exception as error:  # noqa: BLE001 - the call must go on
         contained("grpc.aio", error)
         outgoing.finish()
-
-
-def _finish(outgoing: Outgoing, call: Any) -> None:
-    code = _code(call)
-    failed = code not in (None, grpc.StatusCode.OK)
-    outgoing.finish(error=grpc.RpcError(str(code)) if failed else None)
-
-
-def _code(call: Any) -> Any:
-    """Status of a call that is over: its coroutine has nothing left to wait for."""
-    asking = call.code()
-    try:
-        asking.send(None)
-    except StopIteration as answer:
-        return answer.value
-    except Exception:  # noqa: BLE001 - the status is for the span alone
-        return None
-    finally:
-        asking.close()
-    return None
 
 
 class _UnaryUnary(_MultiCallable, aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]

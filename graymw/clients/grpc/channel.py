@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, Self, TypeAlias
 import grpc
 
 from graymw.clients.containment import contained
+from graymw.clients.grpc.ending import end, end_finished, end_raised
 from graymw.clients.grpc.planning import (
     InstanceChannels,
     begin,
@@ -137,9 +138,9 @@ class _MultiCallable:
         try:
             result = getattr(send, entry)(*args, **kwargs)
         except BaseException as error:
-            outgoing.finish(error=error)
+            end_raised(outgoing, error)
             raise
-        outgoing.finish()
+        end(outgoing, grpc.StatusCode.OK, None)
         return result
 
     def _start(self, entry: str, arguments: Arguments) -> Any:
@@ -150,7 +151,7 @@ class _MultiCallable:
         try:
             call = getattr(send, entry)(*args, **kwargs)
         except BaseException as error:
-            outgoing.finish(error=error)
+            end_raised(outgoing, error)
             raise
         finish_with(call, outgoing)
         return call
@@ -203,16 +204,11 @@ def finish_with(call: Any, outgoing: Outgoing) -> None:
         watch = getattr(call, "add_callback", None)
         if watch is None:
             outgoing.finish()
-        elif not watch(partial(_finish, call, outgoing)):
-            _finish(call, outgoing)
+        elif not watch(partial(end_finished, outgoing, call)):
+            end_finished(outgoing, call)
     except Exception as error:  # noqa: BLE001 - the call must go on
         contained("grpc", error)
         outgoing.finish()
-
-
-def _finish(call: Any, outgoing: Outgoing) -> None:
-    failed = call.code() is not grpc.StatusCode.OK
-    outgoing.finish(error=grpc.RpcError(str(call.code())) if failed else None)
 
 
 class _UnaryUnary(_MultiCallable, grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]

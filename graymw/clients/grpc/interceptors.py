@@ -10,6 +10,7 @@ from grpc import aio
 
 from graymw.clients.containment import contained
 from graymw.clients.grpc import aio_channel, channel
+from graymw.clients.grpc.ending import end_raised
 from graymw.clients.grpc.planning import PLANNED, begin, carrying, planned_for
 from graymw.clients.grpc.targets import Target, parse_target
 from graymw.runtime.outbound import Outgoing
@@ -68,7 +69,7 @@ class GrayClientInterceptor(
         try:
             call = continuation(_carrying(details, metadata, outgoing), request)
         except BaseException as error:
-            outgoing.finish(error=error)
+            end_raised(outgoing, error)
             raise
         finally:
             PLANNED.reset(reset)
@@ -106,7 +107,7 @@ class _AioInterceptor:
         try:
             call = await continuation(carried, request)
         except BaseException as error:
-            outgoing.finish(error=error)
+            end_raised(outgoing, error)
             raise
         aio_channel.finish_with(call, outgoing)
         return call
