@@ -327,6 +327,31 @@ def test_a_call_that_no_instance_may_take_is_unavailable(serving: Any, refusing:
     assert "stock" in raised.value.details()  # type: ignore[attr-defined]
 
 
+def test_strictly_a_call_meant_for_another_version_is_refused(
+    serving: Any, kind: str, settings: Any, spans: InMemorySpanExporter
+) -> None:
+    seen: list[object] = []
+
+    def tell(context: Any) -> bytes:
+        seen.append(context)
+        return told(context)
+
+    behaviours = (Asyncio if serving is serving_aio else Blocking)(tell)
+    with serving({**settings, "strict": "true"}, behaviours=behaviours) as target:
+        with pytest.raises(grpc.RpcError) as raised:
+            call(target, kind, GRAY)
+        (span,) = server_spans(spans)
+        assert not seen
+        assert call(target, kind, (("baggage", "gray.checkout=v1"),))
+        assert call(target, kind)
+    assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION  # type: ignore[attr-defined]
+    assert raised.value.details() == "gray_misdirected: this is v1, the call is for v2"  # type: ignore[attr-defined]
+    assert span.attributes is not None
+    assert span.attributes["rpc.grpc.status_code"] == 9
+    assert span.attributes["gray.honoured"] is False
+    assert span.status.status_code.name == "UNSET"
+
+
 @pytest.mark.parametrize(("body", "code"), [(b"fail", "FAILED_PRECONDITION"), (b"raise", "UNKNOWN")])
 def test_errors_of_the_application_are_its_own(serving: Any, body: bytes, code: str, settings: Any) -> None:
     with serving(settings) as target, pytest.raises(grpc.RpcError) as raised:

@@ -14,11 +14,12 @@ import grpc
 from grpc import aio
 
 from graymw.errors import GrayUnavailableError
-from graymw.middleware.grpc.serving import Serving, enter
+from graymw.middleware.grpc.serving import MisdirectedError, Serving, enter, refusal_code
 from graymw.runtime.engine import Engine
 from graymw.runtime.stepping import Stepped
 
 Behaviour = Callable[[Any, Any], Any]
+_REFUSED: Final = (GrayUnavailableError, MisdirectedError)
 
 
 class BlockingInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
@@ -90,11 +91,15 @@ def _blocking(engine: Engine, method: str, behaviour: Behaviour, streams: bool) 
         serving = enter(engine, method, servicer)
         if serving is None:
             return behaviour(request, servicer)
+        if streams and serving.refusal is not None:
+            serving.refuse(serving.refusal)
+            return iter(())
         try:
+            serving.check()
             answer = serving.context.run(behaviour, request, serving.servicer)
-        except GrayUnavailableError as error:
+        except _REFUSED as error:
             serving.finish(error)
-            servicer.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            servicer.abort(refusal_code(error), str(error))
         except BaseException as error:
             serving.finish(error)
             raise
@@ -123,7 +128,7 @@ class _Answers:
         except StopIteration:
             serving.finish()
             raise
-        except GrayUnavailableError as error:
+        except _REFUSED as error:
             serving.refuse(error)
             raise StopIteration from None
         except BaseException as error:
@@ -137,10 +142,11 @@ def _awaited(engine: Engine, method: str, behaviour: Behaviour) -> Behaviour:
         if serving is None:
             return await behaviour(request, servicer)
         try:
+            serving.check()
             answer = await Stepped(behaviour(request, serving.servicer), serving.context)
-        except GrayUnavailableError as error:
+        except _REFUSED as error:
             serving.finish(error)
-            await servicer.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            await servicer.abort(refusal_code(error), str(error))
         except BaseException as error:
             serving.finish(error)
             raise
@@ -159,13 +165,14 @@ def _generating(engine: Engine, method: str, behaviour: Behaviour) -> Behaviour:
                 yield answer
             return
         try:
+            serving.check()
             while True:
                 try:
                     answer = await Stepped(answers.__anext__(), serving.context)
                 except StopAsyncIteration:
                     break
                 yield answer
-        except GrayUnavailableError as error:
+        except _REFUSED as error:
             serving.refuse(error)
         except BaseException as error:
             serving.finish(error)

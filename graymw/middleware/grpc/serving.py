@@ -103,6 +103,21 @@ grpc.ServicerContext.register(_Servicer)  # type: ignore[attr-defined]
 aio.ServicerContext.register(_Servicer)  # type: ignore[attr-defined]
 
 
+class MisdirectedError(Exception):
+    """The caller meant another version of this service, and ``GRAYMW_STRICT`` says to refuse that."""
+
+    def __init__(self, served: str, decided: str | None) -> None:
+        super().__init__(f"gray_misdirected: this is {served}, the call is for {decided}")
+
+
+def refusal_code(error: BaseException) -> grpc.StatusCode:
+    """Status of a call that ended in an exception."""
+    if isinstance(error, GrayUnavailableError):
+        return grpc.StatusCode.UNAVAILABLE
+    # HTTP's 421 has no counterpart. Not UNAVAILABLE: the same channel leads here again, however often it is tried.
+    return grpc.StatusCode.FAILED_PRECONDITION if isinstance(error, MisdirectedError) else grpc.StatusCode.UNKNOWN
+
+
 class Serving(NamedTuple):
     """One call being served.
 
@@ -111,12 +126,23 @@ class Serving(NamedTuple):
         servicer: What the application is given.
         span: Our own SERVER span; None where an instrumentation makes one, or nobody records.
         observation: Who is told of the call; None where nobody is.
+        refusal: Why the application must not be asked; None: it is to answer.
     """
 
     context: Context
     servicer: Any
     span: Span | None
     observation: Observation | None
+    refusal: MisdirectedError | None
+
+    def check(self) -> None:
+        """Raise where the application must not be asked.
+
+        Raises:
+            MisdirectedError: The call is for another version.
+        """
+        if self.refusal is not None:
+            raise self.refusal
 
     def finish(self, error: BaseException | None = None) -> None:
         """The call is over. Later calls do nothing."""
@@ -128,12 +154,12 @@ class Serving(NamedTuple):
         if self.span is not None and self.span.is_recording():
             _end(self.span, _final_code(self.servicer, error), error)
 
-    def refuse(self, error: GrayUnavailableError) -> None:
-        """A stream ends here, as no instance may take a call of the application's.
+    def refuse(self, error: BaseException) -> None:
+        """A stream ends here, as we refuse the call or a call of the application's.
 
         Ended rather than aborted: an asyncio server that runs the generator in a thread may be sending still.
         """
-        self.servicer.set_code(grpc.StatusCode.UNAVAILABLE)
+        self.servicer.set_code(refusal_code(error))
         self.servicer.set_details(str(error))
         self.finish(error)
 
@@ -158,7 +184,8 @@ def enter(engine: Engine, method: str, servicer: Any) -> Serving | None:
         context.run(attach, otel, admitted.carried)
         context.run(_SERVED.set, shown)
         observation = observe(engine.observers, admitted, facts, span) if engine.observers else None
-        serving = Serving(context, shown, span, observation)
+        refusal = _misdirected(engine, admitted) if admitted.misdirected else None
+        serving = Serving(context, shown, span, observation, refusal)
         if span is not None or observation is not None:
             _finish_in_any_case(servicer, serving)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not become a fault of the application
@@ -166,6 +193,11 @@ def enter(engine: Engine, method: str, servicer: Any) -> Serving | None:
         counters.once(log, f"grpc:{type(error).__name__}", logging.ERROR, "call passed as it was: %r", error)
         return None
     return serving
+
+
+def _misdirected(engine: Engine, admitted: Admitted) -> MisdirectedError:
+    release = admitted.snapshot.document.governing(engine.settings.service)
+    return MisdirectedError(engine.settings.version, admitted.gray.version(release.name if release else None))
 
 
 def peer_address(text: str) -> str | None:
@@ -222,7 +254,7 @@ def _final_code(servicer: Any, error: BaseException | None) -> grpc.StatusCode:
     if isinstance(error, _GONE):
         return grpc.StatusCode.CANCELLED
     code = _code(servicer)
-    return _raised(error) if error is not None and code is grpc.StatusCode.OK else code
+    return refusal_code(error) if error is not None and code is grpc.StatusCode.OK else code
 
 
 def _end(span: Span, code: grpc.StatusCode, error: BaseException | None) -> None:
@@ -232,7 +264,3 @@ def _end(span: Span, code: grpc.StatusCode, error: BaseException | None) -> None
         span.set_attribute("error.type", code.name)
         span.set_status(Status(StatusCode.ERROR, str(error) if error is not None else None))
     span.end()
-
-
-def _raised(error: BaseException) -> grpc.StatusCode:
-    return grpc.StatusCode.UNAVAILABLE if isinstance(error, GrayUnavailableError) else grpc.StatusCode.UNKNOWN
