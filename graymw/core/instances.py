@@ -32,6 +32,7 @@ class Instance:
         weight: Share of the traffic relative to its siblings; 0 or less takes none.
         zone: Where it runs; empty where unknown.
         tls: Whether it is spoken to over TLS.
+        gray: Whether its owner marked it as one that takes no traffic but that of a decision for its version.
         authority: ``host:port`` as URLs and ``Host`` headers write it (RFC 3986, §3.2).
     """
 
@@ -42,6 +43,7 @@ class Instance:
     weight: int = 1
     zone: str = ""
     tls: bool = False
+    gray: bool = False
     metadata: Mapping[str, str] = field(default_factory=lambda: _NO_METADATA, hash=False)
     authority: str = field(init=False, repr=False, compare=False)
 

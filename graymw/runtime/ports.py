@@ -5,7 +5,7 @@ Reading, watching and registering are separate ports, so that an adapter impleme
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -75,32 +75,72 @@ class Instances(Protocol):
         """Instances of a service; None where the service is not known at all."""
 
 
-class InstanceSource(Protocol):
-    """A registry to discover instances in. Methods raise ``SourceError`` where it cannot be read now."""
+class ServiceSource(Protocol):
+    """A registry that is watched service by service."""
 
     @property
     def name(self) -> str:
         """The registry for people, without credentials."""
 
-    async def load(self, service: str) -> tuple[Instance, ...]:
-        """Healthy instances of a service as they are now; empty where there are none."""
-
     def watch(self, service: str) -> AsyncIterator[tuple[Instance, ...]]:
-        """Healthy instances of a service as they are now, then again whenever they have changed."""
+        """Healthy instances of a service as they are now, then again whenever they have changed.
+
+        An iterator ends or raises ``SourceError`` when the registry is out of reach; the caller begins anew later and
+        keeps what it knows until then.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later ``watch`` makes new ones."""
+
+
+@runtime_checkable
+class ServiceNames(Protocol):
+    """A registry that can tell which services there are."""
+
+    def watch_names(self) -> AsyncIterator[frozenset[str]]:
+        """Names of all services as they are now, then again whenever they have changed; ends as ``watch`` does."""
+
+
+@runtime_checkable
+class CatalogueSource(Protocol):
+    """A registry that is watched as a whole."""
+
+    @property
+    def name(self) -> str:
+        """The registry for people, without credentials."""
+
+    def watch_all(self) -> AsyncIterator[Mapping[str, tuple[Instance, ...]]]:
+        """Healthy instances of all services as they are now, then again whenever they have changed; see ``watch``.
+
+        The tuple of a service that has not changed is the same object as before.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later ``watch_all`` makes new ones."""
+
+
+InstanceSource: TypeAlias = ServiceSource | CatalogueSource
 
 
 class Registrar(Protocol):
     """A registry to stand in. Methods raise ``SourceError`` where it cannot be reached."""
 
     @property
+    def name(self) -> str:
+        """The registry for people, without credentials."""
+
+    @property
     def heartbeat_seconds(self) -> float:
         """How often ``heartbeat`` is due."""
 
     async def register(self, instance: Instance) -> None:
-        """Make the instance known; again for an instance that is known already."""
+        """Make the instance known; again for one that is known already, with what may have changed about it."""
 
     async def heartbeat(self, instance: Instance) -> bool:
         """Keep the instance known. False: the registry no longer knows it, so it must be registered again."""
 
     async def deregister(self, instance: Instance) -> None:
         """Take the instance out; no error where it is out already."""
+
+    async def close(self) -> None:
+        """Let go of connections without taking the instance out: another process of the same address goes on."""

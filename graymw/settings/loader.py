@@ -17,8 +17,8 @@ from typing import Final
 
 from graymw.errors import Problem, SettingsError
 from graymw.settings import values
+from graymw.settings.routing_values import decoded
 from graymw.settings.schema import PREFIX, Settings
-from graymw.settings.services import decoded
 
 log = logging.getLogger("graymw.settings")
 
@@ -154,7 +154,7 @@ def _with_services(written: object, nested: Mapping[str, str]) -> object:
     alone, else the one in small letters.
     """
     try:
-        table = decoded(written) if written else {}
+        table = decoded(written, example="{}") if written else {}
     except values.RefusedError:
         return written
     if not isinstance(table, Mapping):

@@ -13,9 +13,11 @@ from typing import Any, Final, Self
 
 from graymw.core.instances import Instance
 from graymw.errors import Problem, SettingsError
-from graymw.settings import values
+from graymw.settings import access, routing_values, values
+from graymw.settings.access import Access
 from graymw.settings.identity import UNKNOWN_SERVICE, resource_identity
 from graymw.settings.redaction import redacted
+from graymw.settings.routing_values import Balancer
 from graymw.settings.services import services
 from graymw.settings.values import FactSource, Fault, RefusedError, Trust
 
@@ -50,7 +52,16 @@ class Settings:
         egress: Host name suffixes that gray members may be sent to.
         registry: ``static`` or the URL of a registry.
         services: Instances by service, for the static registry.
+        discover: Services to look up besides those that the rules name.
+        balancer: How one of the instances of the decided version is picked.
+        retry_budget: Calls tried once more on another instance, as a share of all calls; in 0.01 % steps.
+        warm_up: Seconds in which a new instance grows into its weight; 0 for at once.
         register: Whether this process registers itself.
+        address: ``HOST:PORT``, ``HOST`` or ``:PORT`` to register; what is left out is found out.
+        weight: Share of the traffic to register, relative to siblings.
+        metadata: What to register besides version, weight and zone.
+        rules_access: How to log in where the rules come from.
+        registry_access: How to log in at the registry.
         strict: Whether a request meant for another version of this service is refused (421) rather than served.
         feature_flags: Whether ``feature_flag.*`` attributes are written.
         access_log: Where a line for each decided request goes: ``stdout``, ``stderr`` or a file; empty for nowhere.
@@ -89,7 +100,16 @@ class Settings:
     egress: tuple[str, ...] = EGRESS
     registry: str = "static"
     services: Mapping[str, tuple[Instance, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    discover: tuple[str, ...] = ()
+    balancer: Balancer = "round-robin"
+    retry_budget: int = 2_000
+    warm_up: int = 0
     register: bool = False
+    address: str = ""
+    weight: int = 1
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    rules_access: Access = field(default_factory=Access)
+    registry_access: Access = field(default_factory=Access)
     strict: bool = False
     feature_flags: bool = False
     access_log: str = ""
@@ -135,7 +155,7 @@ class Settings:
         read, problems = _read(mapping)
         warnings: list[Problem] = []
         told: dict[str, Any] = {**_identity(os.environ if environ is None else environ, read, warnings), **read}
-        settings = cls(**told, explicit=frozenset(read))
+        settings = cls(**_grouped(told), explicit=frozenset(read))
         problems += _contradictions(settings, {problem.path for problem in problems})
         if any(len(key) < _SHORT_KEY for key in settings.secret):
             warnings.append(_short_key())
@@ -143,6 +163,16 @@ class Settings:
         if problems:
             raise SettingsError(problems)
         return dataclasses.replace(settings, warnings=tuple(warnings))
+
+
+def _grouped(told: dict[str, Any]) -> dict[str, Any]:
+    """The settings with all that begins with ``rules_`` or ``registry_`` in the ``Access`` of that name."""
+    grouped = {name: value for name, value in told.items() if name not in _ACCESS_READERS}
+    for group in _ACCESS_GROUPS:
+        given = {key: told[f"{group}_{key}"] for key in access.READERS if f"{group}_{key}" in told}
+        if given:
+            grouped[f"{group}_access"] = Access(**given)
+    return grouped
 
 
 def _contradictions(settings: Settings, refused: set[str]) -> list[Problem]:
@@ -230,7 +260,10 @@ def _problem(name: str, fault: Fault) -> Problem:
 _SHORT_FORM: Final = ("gray_ratio", "gray_when", "gray_version")
 _SHORT_KEY: Final = 16
 _DEFAULTS: Final = {entry.name: getattr(Settings(), entry.name) for entry in dataclasses.fields(Settings)}
+_ACCESS_GROUPS: Final = ("rules", "registry")
+_ACCESS_READERS: Final = {f"{group}_{key}": read for group in _ACCESS_GROUPS for key, read in access.READERS.items()}
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    **_ACCESS_READERS,
     "enabled": values.flag,
     "service": values.name,
     "version": values.label,
@@ -249,7 +282,14 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "egress": values.suffixes,
     "registry": values.name,
     "services": services,
+    "discover": routing_values.service_names,
+    "balancer": routing_values.balancer,
+    "retry_budget": routing_values.retry_share,
+    "warm_up": routing_values.duration,
     "register": values.flag,
+    "address": routing_values.address,
+    "weight": routing_values.weight,
+    "metadata": routing_values.metadata,
     "strict": values.flag,
     "feature_flags": values.flag,
     "access_log": values.sink,

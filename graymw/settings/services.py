@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,10 +10,10 @@ from urllib.parse import urlsplit
 
 from graymw.core.instances import Instance
 from graymw.settings import values
+from graymw.settings.routing_values import decoded, metadata, weight
 from graymw.settings.values import Fault, RefusedError, refused
 
 _PORTS: Final[Mapping[str, int | None]] = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
-_MAX_WEIGHT: Final = 10_000
 _EXAMPLE: Final = '[{"url": "http://127.0.0.1:8001", "version": "v1"}]'
 
 
@@ -28,7 +26,7 @@ def services(value: object) -> Mapping[str, tuple[Instance, ...]]:
     Raises:
         RefusedError: With every fault of the table.
     """
-    table = decoded(value)
+    table = decoded(value, example=f'{{"orders": {_EXAMPLE}}}')
     if not isinstance(table, Mapping):
         raise refused("the table of services is no mapping", f'write {{"orders": {_EXAMPLE}}}')
     faults: list[Fault] = []
@@ -49,28 +47,10 @@ def services(value: object) -> Mapping[str, tuple[Instance, ...]]:
     return MappingProxyType(found)
 
 
-def decoded(value: object) -> object:
-    """The value that a JSON (or TOML) text stands for; anything else as it is.
-
-    Raises:
-        RefusedError: The text is neither.
-    """
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
-        raise refused("the text is no JSON", f'write JSON such as {{"orders": {_EXAMPLE}}}') from None
-
-
 def _listed(value: object) -> Sequence[object]:
     no_list = refused("the instances are no list", f"write {_EXAMPLE}")
     try:
-        entries = decoded(value)
+        entries = decoded(value, example=_EXAMPLE)
     except RefusedError:
         raise no_list from None
     if isinstance(entries, str) or not isinstance(entries, Sequence):
@@ -119,24 +99,10 @@ def _address(value: object) -> tuple[str, int, bool]:
     return host, port, parts.scheme in ("https", "grpcs")
 
 
-def _weight(value: object) -> int:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_WEIGHT:
-        raise refused(f"{value!r} is no weight", f"write a whole number from 0 to {_MAX_WEIGHT}")
-    return value
-
-
-def _metadata(value: object) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
-        raise refused("metadata is no mapping", "write keys and strings, such as {rack: r7}")
-    return MappingProxyType({str(key): values.text(item) for key, item in value.items()})
-
-
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "url": _address,
     "version": values.label,
-    "weight": _weight,
+    "weight": weight,
     "zone": values.name,
-    "metadata": _metadata,
+    "metadata": metadata,
 }

@@ -152,7 +152,7 @@ def trust(value: object) -> Trust:
 
 def secrets(value: object) -> tuple[bytes, ...]:
     """Signing keys, the first one signs. The value never appears in a message."""
-    parts = _items(value, ",", "a comma between keys")
+    parts = items(value, ",", "a comma between keys")
     if not all(isinstance(part, str) for part in parts):
         raise refused("a signing key is no string", "write each key in quotes")
     return tuple(str(part).encode() for part in parts)
@@ -161,7 +161,7 @@ def secrets(value: object) -> tuple[bytes, ...]:
 def suffixes(value: object) -> tuple[str, ...]:
     """Host name suffixes, lower case, each with its leading dot."""
     found: list[str] = []
-    for item in _items(value, r"[,\s]+", "a comma or a blank between suffixes"):
+    for item in items(value, r"[,\s]+", "a comma or a blank between suffixes"):
         written = text(item).lower().removeprefix("*")
         if not _SUFFIX.fullmatch(written):
             raise refused(f"{_shown(item)} is no host name suffix", "write suffixes such as .internal or .example.com")
@@ -177,7 +177,7 @@ def sources(*, user_agent: bool = False) -> Callable[[object], tuple[FactSource,
     """
 
     def read(value: object) -> tuple[FactSource, ...]:
-        return tuple(_source(text(item), user_agent) for item in _items(value, ",", "a comma between places"))
+        return tuple(_source(text(item), user_agent) for item in items(value, ",", "a comma between places"))
 
     return read
 
@@ -198,8 +198,17 @@ def _source(written: str, user_agent: bool) -> FactSource:
     raise refused(f"{_shown(written)} is no place in a request", f"write header:NAME, cookie:NAME or query:NAME{also}")
 
 
-def _items(value: object, separator: str, told: str) -> Sequence[object]:
-    """Parts of a list, or of a string that stands for one."""
+def items(value: object, separator: str, told: str) -> Sequence[object]:
+    """Parts of a list, or of a string that stands for one.
+
+    Args:
+        value: The list, or the string.
+        separator: Pattern of what stands between parts in a string.
+        told: The same for people.
+
+    Raises:
+        RefusedError: It is neither.
+    """
     if isinstance(value, str):
         return [part.strip() for part in re.split(separator, value) if part.strip()]
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):

@@ -1,0 +1,82 @@
+"""What registries keep beside an address, and what graymw reads of it (contract, §6).
+
+The keys ``version``, ``weight``, ``zone`` and ``gray`` mean something to graymw; any other is kept as it is.
+Registries are written by many hands, so what cannot be used is left out rather than refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from graymw.core import names
+from graymw.core.instances import Instance
+
+MAX_WEIGHT: Final = 10_000
+"""Heaviest instance; a registry's heavier one counts as this heavy."""
+
+_OWN: Final = ("version", "weight", "zone", "gray")
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+
+
+def instance_from_metadata(
+    service: str,
+    host: str,
+    port: int,
+    metadata: Mapping[str, object],
+    *,
+    weight: float | None = None,
+    tls: bool = False,
+) -> Instance:
+    """An instance as a registry describes it.
+
+    Args:
+        service: Logical name, as the caller of the registry wrote it.
+        host: Name or address; an IPv6 address without brackets.
+        metadata: By key; values that are no text count as their text.
+        weight: What the registry itself says of the weight; ``weight`` in the metadata wins over it.
+        tls: Whether it is spoken to over TLS.
+    """
+    texts = {str(key): _text(value) for key, value in metadata.items() if value is not None}
+    version = texts.get("version", "").strip()
+    return Instance(
+        service=service,
+        host=host,
+        port=port,
+        version=version if names.is_version(version) else "",
+        weight=_weight(texts.get("weight"), weight),
+        zone=texts.get("zone", "").strip(),
+        tls=tls,
+        gray=texts.get("gray", "").strip().lower() in _TRUE,
+        metadata=MappingProxyType({key: value for key, value in texts.items() if key not in _OWN}),
+    )
+
+
+def metadata_of(instance: Instance) -> dict[str, str]:
+    """Metadata to register an instance with: what ``instance_from_metadata`` reads back."""
+    own = {
+        "version": instance.version,
+        "weight": str(instance.weight),
+        "zone": instance.zone,
+        "gray": "true" if instance.gray else "",
+    }
+    return {**instance.metadata, **{key: value for key, value in own.items() if value}}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _weight(written: str | None, given: float | None) -> int:
+    """A share as a whole number; a fraction above nothing counts as 1, as only 0 takes an instance out."""
+    for candidate in (written, given):
+        try:
+            weight = float(candidate) if candidate is not None else math.nan
+        except ValueError:
+            continue
+        if math.isnan(weight) or weight < 0:
+            continue
+        return 0 if weight == 0 else max(1, round(min(weight, MAX_WEIGHT)))
+    return 1
