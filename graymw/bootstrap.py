@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from graymw.core.context import GrayContext
 from graymw.errors import SettingsError
-from graymw.registries.choosing import registry_for
+from graymw.registries.choosing import registrar_for, registry_for
 from graymw.runtime import counters
 from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
 from graymw.runtime.documents import DocumentKeeper
@@ -85,9 +85,13 @@ def engine_for(settings: Settings) -> Engine:
             if running.engine.settings == settings:
                 set_default_engine(running.engine)
                 return running.engine
-        engine = Engine(settings, registry_for(settings))
-        upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt)
+        registry = registry_for(settings)
+        engine = Engine(settings, registry)
+        registrar = registrar_for(settings)
+        upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt, registry=registry, registrar=registrar)
         upkeep.start()
+        if registrar is not None:
+            _leave_at_exit()
         _running.append(Running(engine, upkeep, _access_log(engine) if settings.access_log else None))
         if settings.detect_lost_context:
             _handovers().watch()
@@ -101,6 +105,17 @@ def _handovers() -> ModuleType:
     from graymw.clients import handovers  # noqa: PLC0415 - only where it is asked for
 
     return handovers
+
+
+def _leave_at_exit() -> None:
+    from graymw.telemetry import flushing  # noqa: PLC0415 - only where it is asked for
+
+    flushing.flush_more_at_exit(_leave_all)
+
+
+def _leave_all() -> None:
+    for running in _running:
+        running.upkeep.leave()
 
 
 def _access_log(engine: Engine) -> LineWriter:

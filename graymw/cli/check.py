@@ -14,7 +14,7 @@ from graymw.cli.rules_here import Examined, examine_rules
 from graymw.core.document.scalars import percentage
 from graymw.core.model import SHARE_SCALE, Release, RuleDocument
 from graymw.errors import Problem, RulesError, SettingsError, SourceError
-from graymw.registries.choosing import registry_for
+from graymw.registries.choosing import registrar_for, registry_for
 from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 
@@ -54,6 +54,7 @@ def _examine(file: str | None, found: Found) -> Examined | None:
         found += [("", warning) for warning in settings.warnings]
         if file is None:
             registry_for(settings)
+            registrar_for(settings)
         examined = examine_rules(file, settings)
     except (SettingsError, RulesError) as error:
         found += [("", problem) for problem in error.problems]

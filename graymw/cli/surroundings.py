@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from graymw.cli import terminal
 from graymw.cli.rules_here import fetch
 from graymw.core.document import examine, format_of
 from graymw.core.instances import Instance
 from graymw.errors import GrayError, RulesError, SettingsError, SourceError
-from graymw.registries.choosing import registry_for
+from graymw.registries.choosing import registrar_for, registry_for
 from graymw.runtime.last_good import LastGood
 from graymw.runtime.ports import RuleSource
 from graymw.runtime.process_status import ProcessStatus, read_all
 from graymw.runtime.state_dir import StateDir, open_state_dir
+from graymw.settings.access import Access
 from graymw.settings.identity import UNKNOWN_SERVICE
 from graymw.settings.loader import load_settings
 from graymw.settings.origins import setting_origins
@@ -105,11 +107,17 @@ def shown(name: str, value: object) -> str:
         return f"{len(value)} hidden" if value else ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Access):
+        return ", ".join(f"{entry} hidden" for entry in value.told)
     if isinstance(value, Mapping):
-        return "; ".join(f"{service}: {', '.join(map(_instance, table))}" for service, table in value.items())
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return redacted(str(value))
+        return _table(name, value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else redacted(str(value))
+
+
+def _table(name: str, table: Mapping[str, Any]) -> str:
+    if name == "services":
+        return "; ".join(f"{service}: {', '.join(map(_instance, listed))}" for service, listed in table.items())
+    return ", ".join(f"{key}={value}" for key, value in table.items())
 
 
 def _instance(instance: Instance) -> str:
@@ -122,6 +130,7 @@ def _rules(found: Surroundings, settings: Settings) -> RuleSource | None:
     source = None
     try:
         registry_for(settings)
+        registrar_for(settings)
         source = source_for(settings)
         if source is None:
             return None

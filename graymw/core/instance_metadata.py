@@ -1,6 +1,6 @@
 """What registries keep beside an address, and what graymw reads of it (contract, §6).
 
-The keys ``version``, ``weight``, ``zone`` and ``gray`` mean something to graymw; any other is kept as it is.
+The keys ``version``, ``weight``, ``zone``, ``gray`` and ``tls`` mean something to graymw; any other is kept as it is.
 Registries are written by many hands, so what cannot be used is left out rather than refused.
 """
 
@@ -17,7 +17,7 @@ from graymw.core.instances import Instance
 MAX_WEIGHT: Final = 10_000
 """Heaviest instance; a registry's heavier one counts as this heavy."""
 
-_OWN: Final = ("version", "weight", "zone", "gray")
+_OWN: Final = ("version", "weight", "zone", "gray", "tls")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 
 
@@ -48,7 +48,7 @@ def instance_from_metadata(
         version=version if names.is_version(version) else "",
         weight=_weight(texts.get("weight"), weight),
         zone=texts.get("zone", "").strip(),
-        tls=tls,
+        tls=tls or texts.get("tls", "").strip().lower() in _TRUE,
         gray=texts.get("gray", "").strip().lower() in _TRUE,
         metadata=MappingProxyType({key: value for key, value in texts.items() if key not in _OWN}),
     )
@@ -61,6 +61,7 @@ def metadata_of(instance: Instance) -> dict[str, str]:
         "weight": str(instance.weight),
         "zone": instance.zone,
         "gray": "true" if instance.gray else "",
+        "tls": "true" if instance.tls else "",
     }
     return {**instance.metadata, **{key: value for key, value in own.items() if value}}
 

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn, TypeAlias
 
-from graymw.errors import Problem, SettingsError
+from graymw.errors import MissingExtraError, Problem, SettingsError
 from graymw.registries.static import StaticRegistry
-from graymw.runtime.ports import Instances
+from graymw.runtime.instance_keeper import InstanceKeeper
+from graymw.runtime.ports import InstanceSource, Registrar, Registry
 from graymw.settings.schema import Settings
 
-Factory: TypeAlias = Callable[[str, Settings], Instances]
+SourceFactory: TypeAlias = Callable[[str, Settings], InstanceSource]
+RegistrarFactory: TypeAlias = Callable[[str, Settings], Registrar]
 
-SCHEMES: Final[dict[str, Factory]] = {
-    "static": lambda _url, settings: StaticRegistry(settings.services),
-}
-"""Makers of registries by URL scheme; what follows a ``+`` (``consul+https``) is left to the maker."""
+STATIC: Final = "static"
+
+SOURCES: Final[dict[str, SourceFactory]] = {}
+"""Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
+
+REGISTRARS: Final[dict[str, RegistrarFactory]] = {}
+"""Makers of registries to stand in."""
 
 
-def registry_for(settings: Settings) -> Instances:
+def registry_for(settings: Settings) -> Registry:
     """The registry that instances are looked up in.
 
     Raises:
-        SettingsError: No registry speaks the scheme of ``GRAYMW_REGISTRY``.
+        SettingsError: No registry speaks the scheme of ``GRAYMW_REGISTRY``, the URL is wrong, or the library that
+            speaks to it is not installed.
     """
-    scheme = settings.registry.partition(":")[0].partition("+")[0].lower()
-    maker = SCHEMES.get(scheme)
+    scheme = _scheme(settings)
+    if scheme == STATIC:
+        return StaticRegistry(settings.services)
+    maker = SOURCES.get(scheme)
     if maker is None:
-        known = ", ".join(sorted(SCHEMES))
-        raise SettingsError([Problem("GRAYMW_REGISTRY", f"no registry is called {scheme}", f"write one of: {known}")])
-    return maker(settings.registry, settings)
+        _refuse(f"no registry is called {scheme}", f"write one of: {', '.join(sorted((STATIC, *SOURCES)))}")
+    with _complete():
+        return InstanceKeeper(maker(settings.registry, settings), services=settings.discover)
+
+
+def registrar_for(settings: Settings) -> Registrar | None:
+    """The registry that this process registers in; None where it is not to register.
+
+    Raises:
+        SettingsError: As ``registry_for``, or ``GRAYMW_REGISTRY`` is none that a process can register in.
+    """
+    if not settings.register:
+        return None
+    scheme = _scheme(settings)
+    maker = REGISTRARS.get(scheme)
+    if maker is None:
+        known = ", ".join(f"{name}:" for name in sorted(REGISTRARS))
+        _refuse(
+            f"nothing registers in {scheme} by itself",
+            f"unset it, or set GRAYMW_REGISTRY to one of {known}",
+            "REGISTER",
+        )
+    with _complete():
+        return maker(settings.registry, settings)
+
+
+@contextmanager
+def _complete() -> Iterator[None]:
+    """Tell a missing library as what is wrong with the setting that asks for it."""
+    try:
+        yield
+    except MissingExtraError as error:
+        mend = f"pip install 'graymw[{error.extra}]'"
+        raise SettingsError([Problem("GRAYMW_REGISTRY", f"{error.library} is not installed", mend)]) from error
+
+
+def _scheme(settings: Settings) -> str:
+    return settings.registry.partition(":")[0].partition("+")[0].lower()
+
+
+def _refuse(message: str, mend: str, setting: str = "REGISTRY") -> NoReturn:
+    raise SettingsError([Problem(f"GRAYMW_{setting}", message, mend)])

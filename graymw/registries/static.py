@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from graymw.core.instances import Instance
 
@@ -16,6 +15,7 @@ class StaticRegistry:
     """
 
     def __init__(self, services: Mapping[str, tuple[Instance, ...]]) -> None:
+        self.last_error = ""
         self._services = {service.lower(): instances for service, instances in services.items()}
 
     @property
@@ -23,15 +23,20 @@ class StaticRegistry:
         """The registry for people."""
         return "static"
 
+    @property
+    def services(self) -> Mapping[str, tuple[Instance, ...]]:
+        """The table."""
+        return self._services
+
     def instances(self, service: str) -> tuple[Instance, ...] | None:
         """Instances of a service; None where the table does not name it."""
         return self._services.get(service.lower())
 
-    async def load(self, service: str) -> tuple[Instance, ...]:
-        """Instances of a service; empty where the table does not name it."""
-        return self._services.get(service.lower(), ())
+    def want(self, services: Iterable[str]) -> None:
+        """The table is whole already."""
 
-    async def watch(self, service: str) -> AsyncIterator[tuple[Instance, ...]]:
-        """Instances of a service, once."""
-        yield await self.load(service)
-        await asyncio.Event().wait()
+    def start(self) -> None:
+        """The table stays as it is."""
+
+    def stop(self) -> None:
+        """The table stays as it is."""

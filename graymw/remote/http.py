@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json as json_
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +152,7 @@ class HttpClient:
         json: object = None,
         headers: Mapping[str, str] | None = None,
         read_timeout: float,
-    ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[int, AsyncGenerator[bytes]]]:
         """Send one request and read its answer line by line as it comes.
 
         Args:
@@ -165,7 +165,7 @@ class HttpClient:
         async with self._sent(method, path, body, read_timeout) as response:
             yield response.status_code, self._lines(response)
 
-    async def _lines(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes]:
         rest = bytearray()
         with self._told(response.url):
             async for chunk in response.aiter_bytes():

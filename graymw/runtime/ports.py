@@ -5,7 +5,7 @@ Reading, watching and registering are separate ports, so that an adapter impleme
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -73,6 +73,33 @@ class Instances(Protocol):
 
     def instances(self, service: str) -> tuple[Instance, ...] | None:
         """Instances of a service; None where the service is not known at all."""
+
+
+class Registry(Instances, Protocol):
+    """What keeps the instances of a process current.
+
+    Attributes:
+        last_error: Why they cannot be read now; empty where they can.
+    """
+
+    last_error: str
+
+    @property
+    def name(self) -> str:
+        """The registry for people, without credentials."""
+
+    @property
+    def services(self) -> Mapping[str, tuple[Instance, ...]]:
+        """All services known now."""
+
+    def want(self, services: Iterable[str]) -> None:
+        """Look up these services, which rules name; they take the place of those wanted before."""
+
+    def start(self) -> None:
+        """Keep current from now on. Waits for nothing remote."""
+
+    def stop(self) -> None:
+        """Keep current no more; what is known stays."""
 
 
 class ServiceSource(Protocol):
@@ -143,4 +170,7 @@ class Registrar(Protocol):
         """Take the instance out; no error where it is out already."""
 
     async def close(self) -> None:
-        """Let go of connections without taking the instance out: another process of the same address goes on."""
+        """Let go of connections without taking the instance out: another process of the same address goes on.
+
+        A later call makes new ones.
+        """

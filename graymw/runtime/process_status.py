@@ -19,6 +19,8 @@ from typing import Any, Final, NamedTuple
 
 from graymw.runtime import counters
 from graymw.runtime.documents import DocumentKeeper
+from graymw.runtime.ports import Registry
+from graymw.runtime.registration import Registration
 from graymw.runtime.state_dir import StateDir
 from graymw.runtime.watching import Watch, WatchThread, watch_thread
 
@@ -50,6 +52,9 @@ class ProcessStatus:
         started: When graymw began in this process, in seconds since the Unix epoch.
         updated: When this was written.
         counters: See ``graymw.runtime.counters``.
+        registry: Where instances are looked up; empty without.
+        registry_error: Why they cannot be looked up now, or this process not be registered; empty without trouble.
+        address: Where this process is registered; empty where it is not.
     """
 
     pid: int
@@ -65,6 +70,9 @@ class ProcessStatus:
     started: float
     updated: float = field(compare=False)
     counters: Mapping[str, int] = field(compare=False, default_factory=dict)
+    registry: str = ""
+    registry_error: str = ""
+    address: str = ""
 
     @property
     def alive(self) -> bool:
@@ -98,6 +106,8 @@ class StatusWriter:
         service: Logical name of this process.
         version: Its version label.
         keeper: Who knows the rules.
+        registry: Who knows the instances; None: nobody does.
+        registration: Who keeps this process registered; None: nobody does.
         thread: Who watches.
     """
 
@@ -108,12 +118,16 @@ class StatusWriter:
         service: str,
         version: str,
         keeper: DocumentKeeper,
+        registry: Registry | None = None,
+        registration: Registration | None = None,
         thread: WatchThread = watch_thread,
     ) -> None:
         self._state = state
         self._service = service
         self._version = version
         self._keeper = keeper
+        self._registry = registry
+        self._registration = registration
         self._thread = thread
         self._watch: Watch | None = None
         self._lock = threading.Lock()
@@ -168,7 +182,18 @@ class StatusWriter:
             started=about.started,
             updated=time.time(),
             counters=counters.snapshot(),
+            **self._routing(),
         )
+
+    def _routing(self) -> dict[str, str]:
+        registry, registration = self._registry, self._registration
+        errors = [each.last_error for each in (registry, registration) if each is not None and each.last_error]
+        own = registration.instance if registration is not None else None
+        return {
+            "registry": registry.name if registry is not None else "",
+            "registry_error": "; ".join(errors),
+            "address": own.authority if own is not None else "",
+        }
 
     def _write(self, status: ProcessStatus) -> None:
         content = json.dumps(dataclasses.asdict(status), ensure_ascii=False, indent=1).encode()

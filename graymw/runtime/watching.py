@@ -117,6 +117,32 @@ class WatchThread:
                 return
             self._run = run
 
+    def call(self, job: Job, seconds: float) -> bool:
+        """Have something done in the loop and wait for it; for the end of the process, whose jobs would be cancelled.
+
+        Args:
+            job: Makes the coroutine.
+            seconds: How long to wait.
+
+        Returns:
+            Whether it was done in time, without an error.
+        """
+        run = self._run
+        if run is None or run.thread is threading.current_thread():
+            return False
+        coroutine = job()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, run.loop)
+        except RuntimeError:
+            coroutine.close()
+            return False
+        try:
+            future.result(seconds)
+        except BaseException:  # noqa: BLE001 - late, cancelled or failed: it is not done
+            future.cancel()
+            return False
+        return True
+
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """End the thread, and keep the jobs for another ``start``.
 

@@ -37,9 +37,13 @@ class Access:
     key: str = ""
     verify: bool = True
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of what is set."""
+        return tuple(entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) not in ("", True))
+
     def __repr__(self) -> str:
-        told = [entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) not in ("", True)]
-        return f"Access({', '.join(told)})"
+        return f"Access({', '.join(self.told)})"
 
     def with_login(self, user: str, password: str) -> Self:
         """The same, logged in as a URL says where the settings say nothing."""

@@ -16,7 +16,9 @@ from graymw.settings.values import refused
 
 Balancer: TypeAlias = Literal["round-robin", "random", "least-request", "sticky"]
 
-_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@?#]*)(?::(?P<port>\d{1,5}))?")
+ADDRESS: Final = re.compile(
+    r"(?:(?P<scheme>https?|grpcs?)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@?#]*)(?::(?P<port>\d{1,5}))?"
+)
 _DURATION: Final = re.compile(r"(\d{1,7})\s*(s|m|)")
 
 
@@ -45,9 +47,9 @@ def duration(value: object) -> int:
 
 
 def address(value: object) -> str:
-    """``HOST:PORT``, ``HOST`` or ``:PORT``; an IPv6 address in brackets."""
+    """``HOST:PORT``, ``HOST`` or ``:PORT``, with ``https://`` before it where TLS is spoken; IPv6 in brackets."""
     written = values.text(value)
-    match = _ADDRESS.fullmatch(written)
+    match = ADDRESS.fullmatch(written)
     if match is None or not written.strip(":") or int(match["port"] or 1) not in range(1, 65_536):
         raise refused(f"{written!r} is no address", "write HOST:PORT, such as 10.0.0.7:8000, or :PORT alone")
     return written

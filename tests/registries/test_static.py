@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 from graymw.core.instances import Instance
 from graymw.registries.static import StaticRegistry
 
@@ -16,20 +14,14 @@ def test_instances_of_a_service() -> None:
 
 def test_a_service_that_is_not_known_is_not_one_without_instances() -> None:
     assert StaticRegistry({}).instances("orders") is None
-    assert asyncio.run(StaticRegistry({}).load("orders")) == ()
 
 
 def test_it_never_changes() -> None:
     table = {"orders": ORDERS}
     registry = StaticRegistry(table)
     table.clear()
-
-    async def run() -> None:
-        changes = registry.watch("orders")
-        assert await anext(changes) == ORDERS == await registry.load("orders")
-        task = asyncio.ensure_future(anext(changes))
-        done, _ = await asyncio.wait([task], timeout=0.05)
-        assert not done
-        task.cancel()
-
-    asyncio.run(run())
+    registry.want(["payments"])
+    registry.start()
+    assert registry.services == {"orders": ORDERS}
+    registry.stop()
+    assert registry.instances("ORDERS") == ORDERS
