@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from graymw.errors import SettingsError, SourceError
+from graymw.runtime import local_file as file_module
 from graymw.runtime.ports import Fetched
-from graymw.sources import file as file_module
 from graymw.sources.file import FileSource
 
 DEADLINE = 5.0
@@ -192,8 +192,8 @@ def test_a_file_system_with_coarse_time_stamps(rules: Path, monkeypatch: pytest.
     """No time stamp changes at all, as within one tick of a file system that counts whole seconds."""
     now = time.time_ns()
 
-    def mark(status: os.stat_result) -> file_module._Mark:
-        return file_module._Mark(1, status.st_ino, status.st_size, now, now)
+    def mark(status: os.stat_result) -> file_module.Mark:
+        return file_module.Mark(1, status.st_ino, status.st_size, now, now)
 
     monkeypatch.setattr(file_module, "_mark_of", mark)
 
