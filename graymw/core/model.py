@@ -115,6 +115,7 @@ class Release:
 
     Attributes:
         services: Logical names it governs; None means every service that no other release names.
+        min_instances: Fit instances that a gray version of a service needs before it takes its share.
         versions: By service, release version to instance label, only where they differ.
     """
 
@@ -127,6 +128,7 @@ class Release:
     enabled: bool = True
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[Rule, ...] = ()
+    min_instances: int = 1
 
     def label(self, service: str, version: str) -> str:
         """Label that instances of ``service`` carry for a version of this release."""

@@ -47,7 +47,10 @@ def _dumped(value: object) -> str:
 
 
 def _release(release: Release) -> dict[str, object]:
+    """What came later stands only where it differs from its default, so that revisions stay what they were."""
+    later = {} if release.min_instances == 1 else {"min_instances": release.min_instances}
     return {
+        **later,
         "services": None if release.services is None else sorted(release.services),
         "stable": release.stable,
         "fallback": release.fallback,
@@ -108,6 +111,8 @@ def _release_mapping(release: Release) -> dict[str, object]:
         made["services"] = list(release.services)
     made["stable"] = release.stable
     made["fallback"] = release.fallback
+    if release.min_instances != 1:
+        made["min_instances"] = release.min_instances
     made["sticky"] = [_sticky(key) for key in release.sticky]
     made["seed"] = release.seed
     made["enabled"] = release.enabled

@@ -16,7 +16,10 @@ ISSUED_COOKIE: Final = "gray_id"
 DEFAULT_STICKY: Final = (StickyKey(Fact("user")), StickyKey(Fact("cookie", ISSUED_COOKIE), issue=True))
 
 _DOCUMENT_KEYS: Final = ("schema", "releases")
-_RELEASE_KEYS: Final = ("services", "stable", "fallback", "sticky", "seed", "enabled", "versions", "rules")
+_RELEASE_KEYS: Final = (
+    "services", "stable", "fallback", "min_instances", "sticky", "seed", "enabled", "versions", "rules",
+)  # fmt: skip
+_MAX_INSTANCES: Final = 10_000
 _RELEASES_EXAMPLE: Final = "releases: {checkout: {stable: v1, rules: []}}"
 _STICKY: Final = ("user", "cookie", "ip", "header:NAME", "cookie:NAME", "query:NAME")
 
@@ -79,6 +82,7 @@ def _release(name: str, cursor: Cursor) -> Release | None:
         enabled=_given(cursor, "enabled", lambda member: scalars.truth(member, "`enabled`"), True) is not False,
         versions=_frozen(versions),
         rules=tuple(rule.rule for rule in parsed if rule.rule is not None),
+        min_instances=_given(cursor, "min_instances", _min_instances, 1) or 1,
     )
 
 
@@ -119,6 +123,17 @@ def _fallback(cursor: Cursor) -> Fallback | None:
         cursor.error(f"unknown fallback {shown(value)}", nearest(value, get_args(Fallback)))
         return None
     return cast("Fallback", value)
+
+
+def _min_instances(cursor: Cursor) -> int | None:
+    value = cursor.value
+    if type(value) is not int or not 1 <= value <= _MAX_INSTANCES:
+        cursor.error(
+            f"`min_instances` must be a whole number from 1 to {_MAX_INSTANCES}, not {kind(cursor.node)}",
+            "write how many fit instances a version needs, such as 2",
+        )
+        return None
+    return value
 
 
 def _seed(cursor: Cursor) -> str | None:

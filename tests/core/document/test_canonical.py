@@ -59,6 +59,7 @@ def test_the_canonical_text_is_pinned() -> None:
         ("0.25%", "0.250%"),
         ("10%", "10"),
         ("sticky: [user, cookie]", "seed: checkout"),
+        ("sticky: [user, cookie]", "min_instances: 1"),
         ("      - split", "      - name: rule-3\n        split"),
         ("  search: {stable: v1, services: [search]}", "  search: {services: [search], stable: v1, enabled: true}"),
         ("schema: 1", "# a comment\nschema: 1"),
@@ -78,6 +79,7 @@ def test_what_does_not_matter_does_not_change_the_revision(old: str, new: str) -
         ("[user, cookie]", "[cookie, user]"),
         ("[user, cookie]", "[user, 'cookie:gray_id']"),
         ("sticky: [user, cookie]", "seed: other"),
+        ("sticky: [user, cookie]", "min_instances: 2"),
         ("uid % 10 == 0", "uid % 10 == 1"),
         ("any:", "all:"),
         ("services: [orders, payments]", "services: [orders, payments, more]"),
@@ -180,6 +182,7 @@ _RELEASES = st.fixed_dictionaries(
     {"stable": st.just("v1"), "rules": st.lists(_RULES, max_size=4)},
     optional={
         "fallback": st.sampled_from(["stable", "any", "refuse"]),
+        "min_instances": st.integers(1, 3),
         "sticky": _STICKY,
         "seed": _VERSIONS,
         "enabled": st.booleans(),

@@ -184,7 +184,7 @@ _VALUES = st.recursive(
 _KEYS = st.sampled_from(["name", "match", "when", "use", "split", "header", "user", "any", "not", "after", "mod", "in"])
 _RULES = st.dictionaries(_KEYS, _VALUES | st.dictionaries(_KEYS, _VALUES, max_size=3), max_size=4)
 _RELEASE_KEYS = st.sampled_from(
-    ["services", "stable", "fallback", "sticky", "seed", "enabled", "versions", "rules", "x"]
+    ["services", "stable", "fallback", "min_instances", "sticky", "seed", "enabled", "versions", "rules", "x"]
 )
 
 

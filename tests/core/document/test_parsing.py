@@ -33,7 +33,12 @@ def test_what_is_left_out_has_its_default() -> None:
         enabled=True,
         versions={},
         rules=(),
+        min_instances=1,
     )
+
+
+def test_a_version_may_need_several_instances() -> None:
+    assert release("min_instances: 3").min_instances == 3
 
 
 def test_sticky_keys_name_where_the_bucket_comes_from() -> None:
@@ -85,6 +90,10 @@ def test_rules_with_nothing_below_are_none() -> None:
         ("fallback: non", ("fallback", "unknown fallback 'non'", "use one of stable, any, refuse")),
         ("enabled: no", ("enabled", "`enabled` is the text 'no', not a truth value", "write false without quotes")),
         ("services: orders", ("services", "`services` must be a list, not the text 'orders'", "write it like services: [orders, payments]")),
+        *(
+            (f"min_instances: {written}", ("min_instances", f"`min_instances` must be a whole number from 1 to 10000, not {told}", "write how many fit instances a version needs, such as 2"))
+            for written, told in (("0", "the number 0"), ("1.5", "the number 1.5"), ("'2'", "the text '2'"), ("true", "the truth value true"), ("10001", "the number 10001"))
+        ),
         ("services: []", ("services", "`services` is empty", "name one, or leave the key out to govern every other service")),
         ("services: ~", ("services", "`services` must be a list, not empty", "write it like services: [orders, payments]")),
         ("services: [or ders]", ("services[0]", "'or ders' cannot name a service", "use at most 128 letters, digits and ._:/@-")),
