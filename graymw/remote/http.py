@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -231,6 +232,16 @@ class HttpClient:
 
 class UnreachableError(SourceError):
     """No connection could be made; the request was not sent."""
+
+
+def require(backend: str) -> None:
+    """Say at once, and without importing it, where the HTTP library is missing.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if find_spec("httpx") is None:
+        raise MissingExtraError("httpx", backend)
 
 
 def library(backend: str) -> Any:
