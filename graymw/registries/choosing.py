@@ -17,10 +17,27 @@ RegistrarFactory: TypeAlias = Callable[[str, Settings], Registrar]
 
 STATIC: Final = "static"
 
-SOURCES: Final[dict[str, SourceFactory]] = {}
+
+def _etcd_services(url: str, settings: Settings) -> InstanceSource:
+    from graymw.registries.etcd import EtcdServices  # noqa: PLC0415 - only where it is used
+
+    return EtcdServices(url, settings.registry_access)
+
+
+def _etcd_registrar(url: str, settings: Settings) -> Registrar:
+    from graymw.registries.etcd import EtcdRegistrar  # noqa: PLC0415 - only where it is used
+
+    return EtcdRegistrar(url, settings.registry_access)
+
+
+SOURCES: Final[dict[str, SourceFactory]] = {
+    "etcd": _etcd_services,
+}
 """Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
 
-REGISTRARS: Final[dict[str, RegistrarFactory]] = {}
+REGISTRARS: Final[dict[str, RegistrarFactory]] = {
+    "etcd": _etcd_registrar,
+}
 """Makers of registries to stand in."""
 
 
