@@ -30,12 +30,26 @@ def _etcd_registrar(url: str, settings: Settings) -> Registrar:
     return EtcdRegistrar(url, settings.registry_access)
 
 
+def _consul_services(url: str, settings: Settings) -> InstanceSource:
+    from graymw.registries.consul import ConsulServices  # noqa: PLC0415 - only where it is used
+
+    return ConsulServices(url, settings.registry_access)
+
+
+def _consul_registrar(url: str, settings: Settings) -> Registrar:
+    from graymw.registries.consul_registrar import ConsulRegistrar  # noqa: PLC0415 - only where it is used
+
+    return ConsulRegistrar(url, settings.registry_access)
+
+
 SOURCES: Final[dict[str, SourceFactory]] = {
+    "consul": _consul_services,
     "etcd": _etcd_services,
 }
 """Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
 
 REGISTRARS: Final[dict[str, RegistrarFactory]] = {
+    "consul": _consul_registrar,
     "etcd": _etcd_registrar,
 }
 """Makers of registries to stand in."""
