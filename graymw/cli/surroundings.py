@@ -22,10 +22,9 @@ from graymw.settings.identity import UNKNOWN_SERVICE
 from graymw.settings.loader import load_settings
 from graymw.settings.origins import setting_origins
 from graymw.settings.redaction import redacted
-from graymw.settings.schema import PREFIX, Settings
+from graymw.settings.schema import NO_SETTINGS, PREFIX, Settings
 from graymw.sources import source_for
 
-_NOT_SETTINGS = ("explicit", "warnings")
 _FROM_RESOURCE = "OpenTelemetry's resource"
 
 
@@ -92,7 +91,7 @@ def _settings(found: Surroundings) -> Settings:
         return Settings()
     found.problems += [terminal.problem_line(problem) for problem in settings.warnings]
     for entry in dataclasses.fields(settings):
-        if entry.name in _NOT_SETTINGS:
+        if entry.name in NO_SETTINGS:
             continue
         name, value = entry.name.upper(), getattr(settings, entry.name)
         resource = entry.name in ("service", "version") and value not in ("", UNKNOWN_SERVICE)

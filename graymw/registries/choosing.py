@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final, NoReturn, TypeAlias
 
 from graymw.errors import MissingExtraError, Problem, SettingsError
+from graymw.registries.dns import DnsRegistry
 from graymw.registries.static import StaticRegistry
 from graymw.runtime.instance_keeper import InstanceKeeper
 from graymw.runtime.ports import InstanceSource, Registrar, Registry
@@ -44,6 +45,7 @@ def _consul_registrar(url: str, settings: Settings) -> Registrar:
 
 SOURCES: Final[dict[str, SourceFactory]] = {
     "consul": _consul_services,
+    "dns": lambda url, _settings: DnsRegistry(url),
     "etcd": _etcd_services,
 }
 """Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
@@ -64,7 +66,7 @@ def registry_for(settings: Settings) -> Registry:
     """
     scheme = _scheme(settings)
     if scheme == STATIC:
-        return StaticRegistry(settings.services)
+        return StaticRegistry(settings.services, place=settings.place)
     maker = SOURCES.get(scheme)
     if maker is None:
         _refuse(f"no registry is called {scheme}", f"write one of: {', '.join(sorted((STATIC, *SOURCES)))}")

@@ -9,14 +9,17 @@ Dynaconf reads the files. It is not asked for variables: it would read each as T
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from graymw.core.instances import Instance
 from graymw.errors import Problem, SettingsError
 from graymw.settings import values
+from graymw.settings.place import SettingsPlace
 from graymw.settings.routing_values import decoded
 from graymw.settings.schema import PREFIX, Settings
 
@@ -40,13 +43,38 @@ def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | 
     """
     folder = Path.cwd() if directory is None else Path(directory)
     variables = dotenv_variables(folder / ".env") | dict(os.environ if environ is None else environ)
-    table: dict[str, object] = {}
-    for _, read in file_tables(variables, folder):
-        table |= read
-    settings = Settings.from_mapping(_with_variables(table, variables), environ=variables)
+    tables = file_tables(variables, folder)
+    settings = Settings.from_mapping(_with_variables(_merged(tables), variables), environ=variables)
     for warning in settings.warnings:
         log.warning("%s", warning)
-    return settings
+    own = {key: value for key, value in variables.items() if key.startswith(PREFIX)}
+    return dataclasses.replace(settings, place=SettingsPlace(folder.absolute(), own, tuple(path for path, _ in tables)))
+
+
+def services_at(place: SettingsPlace) -> Mapping[str, tuple[Instance, ...]]:
+    """The table of services as it stands there now. Nothing else is validated.
+
+    Raises:
+        SettingsError: A file is malformed or gone, or the table has faults; every one is told.
+    """
+    gone = [path for path in place.files if not path.is_file()]
+    if gone:
+        raise SettingsError([Problem(str(path), "the settings file is gone", "put it back") for path in gone])
+    table = _with_variables(_merged(file_tables(place.variables, place.directory)), place.variables)
+    return Settings.from_mapping({"services": table.get("SERVICES")}, environ={}).services
+
+
+def settings_candidates(place: SettingsPlace) -> tuple[Path, ...]:
+    """Files that would be read if they were there."""
+    named = _named_files(place.variables, place.directory) or [place.directory / name for name in _NAMES]
+    return (*_each_with_local(named), *(place.directory / name for name in _SECRETS))
+
+
+def _merged(tables: Iterable[tuple[Path, Mapping[str, object]]]) -> dict[str, object]:
+    merged: dict[str, object] = {}
+    for _, table in tables:
+        merged |= table
+    return merged
 
 
 def settings_files(variables: Mapping[str, str], directory: Path) -> tuple[Path, ...]:
@@ -55,8 +83,7 @@ def settings_files(variables: Mapping[str, str], directory: Path) -> tuple[Path,
     Raises:
         SettingsError: ``GRAYMW_SETTINGS`` names one that is not there.
     """
-    named = [part.strip() for part in variables.get(_FILES_VARIABLE, "").split(",") if part.strip()]
-    paths = [directory / Path(name).expanduser() for name in named]
+    paths = _named_files(variables, directory)
     problems = [
         Problem(_FILES_VARIABLE, f"there is no file {path}", "name a .toml, .yaml or .json file that exists")
         for path in paths
@@ -64,7 +91,8 @@ def settings_files(variables: Mapping[str, str], directory: Path) -> tuple[Path,
     ]
     if problems:
         raise SettingsError(problems)
-    return tuple(_with_local(paths or _present(directory, _NAMES)))
+    read = paths or _present(directory, _NAMES)
+    return tuple(path for path in _each_with_local(read) if path in read or path.is_file())
 
 
 def secrets_files(directory: Path) -> tuple[Path, ...]:
@@ -76,12 +104,17 @@ def _present(directory: Path, names: Iterable[str]) -> list[Path]:
     return [path for name in names if (path := directory / name).is_file()]
 
 
-def _with_local(paths: Iterable[Path]) -> Iterable[Path]:
+def _named_files(variables: Mapping[str, str], directory: Path) -> list[Path]:
+    """The files that ``GRAYMW_SETTINGS`` names."""
+    named = (part.strip() for part in variables.get(_FILES_VARIABLE, "").split(","))
+    return [directory / Path(name).expanduser() for name in named if name]
+
+
+def _each_with_local(paths: Iterable[Path]) -> Iterator[Path]:
+    """Each path, followed by that of its ``.local.`` twin."""
     for path in paths:
         yield path
-        local = path.with_name(f"{path.stem}.local{path.suffix}")
-        if local.is_file():
-            yield local
+        yield path.with_name(f"{path.stem}.local{path.suffix}")
 
 
 def dotenv_variables(path: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from graymw.errors import Problem, SettingsError
 from graymw.settings import access, routing_values, values
 from graymw.settings.access import Access
 from graymw.settings.identity import UNKNOWN_SERVICE, resource_identity
+from graymw.settings.place import SettingsPlace
 from graymw.settings.redaction import redacted
 from graymw.settings.routing_values import Balancer
 from graymw.settings.services import services
@@ -24,6 +25,8 @@ from graymw.settings.values import FactSource, Fault, RefusedError, Trust
 PREFIX: Final = "GRAYMW_"
 EGRESS: Final = (".local", ".internal", ".svc", ".cluster.local", ".consul")
 HALF_A_YEAR: Final = 180 * 24 * 3600
+NO_SETTINGS: Final = ("explicit", "warnings", "place")
+"""Fields of ``Settings`` that nobody sets, but that tell of the others."""
 
 # Kubernetes sets these for a Service named graymw or graymw-…, in every pod of its namespace.
 _SERVICE_LINK: Final = re.compile(
@@ -72,6 +75,7 @@ class Settings:
         cookie_max_age: Seconds for which an issued ``gray_id`` cookie lasts.
         explicit: Names of the fields that were set rather than left to their default.
         warnings: What was noticed and worked around; for the log.
+        place: Where they were found; None where the application gave them itself.
     """
 
     enabled: bool = True
@@ -119,6 +123,7 @@ class Settings:
     cookie_max_age: int = HALF_A_YEAR
     explicit: frozenset[str] = frozenset()
     warnings: tuple[Problem, ...] = ()
+    place: SettingsPlace | None = field(default=None, compare=False)
 
     @property
     def short_form(self) -> bool:
@@ -137,7 +142,7 @@ class Settings:
             value = getattr(self, entry.name)
             if entry.name == "secret" and value:
                 shown.append(f"secret=<{len(value)} hidden>")
-            elif entry.name not in ("explicit", "warnings") and value != _DEFAULTS[entry.name]:
+            elif entry.name not in NO_SETTINGS and value != _DEFAULTS[entry.name]:
                 shown.append(f"{entry.name}={redacted(value) if isinstance(value, str) else value!r}")
         return f"Settings({', '.join(shown)})"
 

@@ -104,5 +104,6 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "version": values.label,
     "weight": weight,
     "zone": values.name,
+    "gray": values.flag,
     "metadata": metadata,
 }
