@@ -43,10 +43,17 @@ def _consul_registrar(url: str, settings: Settings) -> Registrar:
     return ConsulRegistrar(url, settings.registry_access)
 
 
+def _kubernetes_services(url: str, settings: Settings) -> InstanceSource:
+    from graymw.registries.kubernetes.source import KubernetesServices  # noqa: PLC0415 - only where it is used
+
+    return KubernetesServices(url, settings.registry_access)
+
+
 SOURCES: Final[dict[str, SourceFactory]] = {
     "consul": _consul_services,
     "dns": lambda url, _settings: DnsRegistry(url),
     "etcd": _etcd_services,
+    "kubernetes": _kubernetes_services,
 }
 """Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
 
@@ -84,6 +91,8 @@ def registrar_for(settings: Settings) -> Registrar | None:
         return None
     scheme = _scheme(settings)
     maker = REGISTRARS.get(scheme)
+    if scheme == "kubernetes":
+        _refuse("Kubernetes knows its pods without being told", "unset GRAYMW_REGISTER", "REGISTER")
     if maker is None:
         known = ", ".join(f"{name}:" for name in sorted(REGISTRARS))
         _refuse(

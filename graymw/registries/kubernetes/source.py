@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from graymw.core.instances import Instance
 from graymw.registries.kubernetes.catalogue import Catalogue
 from graymw.registries.kubernetes.objects import SERVICE_NAME
-from graymw.registries.kubernetes.options import Options
+from graymw.registries.kubernetes.options import read_url
 from graymw.remote.http import library
 from graymw.remote.kubernetes.client import ENDPOINT_SLICES, PODS, Event, KubernetesClient, Listed, Resource
-from graymw.remote.kubernetes.server import ApiServer
+from graymw.remote.kubernetes.server import SERVICE_ACCOUNT
+from graymw.settings.access import Access
 
 SETTLE_SECONDS: Final = 0.02
 """How long more changes are waited for: a rollout makes many at one moment."""
@@ -31,21 +33,30 @@ class Watched(NamedTuple):
 _Item: TypeAlias = tuple[int, Event] | Exception
 
 
-class KubernetesRegistry:
+class KubernetesServices:
     """A ``CatalogueSource`` over EndpointSlices, and over Pods where these tell versions.
 
     Args:
-        server: Whom to ask.
-        options: How to read the cluster.
+        url: As ``read_url`` takes it.
+        access: Credentials of the settings.
+        environ: Of the process.
+        account: Folder of the pod's service account.
 
     Raises:
+        SettingsError: The URL is wrong, or names no server outside of a cluster.
         MissingExtraError: The HTTP library is not installed.
     """
 
-    def __init__(self, server: ApiServer, options: Options) -> None:
+    def __init__(
+        self,
+        url: str,
+        access: Access,
+        *,
+        environ: Mapping[str, str] | None = None,
+        account: Path = SERVICE_ACCOUNT,
+    ) -> None:
+        self._server, self._options = read_url(url, access, environ=environ, account=account)
         library("kubernetes")
-        self._server = server
-        self._options = options
 
     @property
     def name(self) -> str:
