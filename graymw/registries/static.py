@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from graymw.core.instances import Instance
-from graymw.errors import GrayError, SourceError
+from graymw.errors import GrayError, SettingsError, SourceError
 from graymw.runtime import counters
-from graymw.runtime.local_file import LocalFile
+from graymw.runtime.local_file import SETTLE_SECONDS, LocalFile
 from graymw.runtime.watching import Watch, WatchThread, watch_thread
 from graymw.settings.loader import services_at, settings_candidates
 from graymw.settings.place import SettingsPlace
@@ -103,7 +103,7 @@ class StaticRegistry:
 
     async def _reload(self, place: SettingsPlace) -> None:
         try:
-            found = _by_small_name(await asyncio.to_thread(services_at, place))
+            found = _by_small_name(await _settled(place))
         except Exception as error:  # noqa: BLE001 - whatever a file holds, the last good table stays
             self._trouble(error)
             return
@@ -120,6 +120,27 @@ class StaticRegistry:
             self.last_error = told
             counters.count("registry.refused")
             log.error("the last good table of services stays: %s", told)
+
+
+async def _settled(place: SettingsPlace) -> Mapping[str, tuple[Instance, ...]]:
+    """The table as it is written, once no file changes while it is read: one may be half written."""
+    files = [LocalFile(path) for path in settings_candidates(place)]
+    contents: list[bytes | None] = []
+    while True:
+        table, trouble = await asyncio.to_thread(_attempted, place)
+        before, contents = contents, [file.look().content for file in files]
+        if contents == before:
+            if trouble is not None:
+                raise trouble
+            return table
+        await asyncio.sleep(SETTLE_SECONDS)
+
+
+def _attempted(place: SettingsPlace) -> tuple[Mapping[str, tuple[Instance, ...]], Exception | None]:
+    try:
+        return services_at(place), None
+    except SettingsError as error:
+        return {}, error
 
 
 def _by_small_name(services: Mapping[str, tuple[Instance, ...]]) -> dict[str, tuple[Instance, ...]]:
