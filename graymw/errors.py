@@ -5,7 +5,8 @@
     GrayError
     ├── RulesError              the rule document was refused; carries every Problem
     ├── SettingsError           a setting was refused; carries every Problem
-    ├── SourceError             a rule source or registry cannot be read
+    ├── SourceError             a rule source or registry cannot be read or written
+    │   └── ConflictError       somebody else wrote first; nothing was changed
     ├── GrayUnavailableError    no instance may take this call (``fallback: refuse``)
     └── MissingExtraError       an optional library is absent; names the pip command
 
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "ConflictError",
     "GrayError",
     "GrayUnavailableError",
     "MissingExtraError",
@@ -85,6 +87,12 @@ class SourceError(GrayError):
     """A rule source or a registry cannot be read or written."""
 
     code = "source"
+
+
+class ConflictError(SourceError):
+    """A write was refused because somebody else has written since the document was read."""
+
+    code = "conflict"
 
 
 class GrayUnavailableError(GrayError):

@@ -68,6 +68,55 @@ class LocalRuleSource(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a rule document, as its history keeps it.
+
+    Attributes:
+        text: The document after it.
+        revision: Revision of that document.
+        at: When, in seconds since the Unix epoch.
+        who: Who made it.
+        what: What was done, as a command line tells it: ``set checkout --share v2=10%``.
+        why: The reason that was given; empty without one.
+    """
+
+    text: str = field(repr=False)
+    revision: str
+    at: float
+    who: str
+    what: str
+    why: str = ""
+
+
+class RuleStore(Protocol):
+    """A rule source that can be written to. Methods raise ``SourceError`` where it cannot be reached or refuses."""
+
+    @property
+    def name(self) -> str:
+        """The store for people, without credentials."""
+
+    async def read(self) -> Fetched:
+        """The document as it is now; its ``version`` is what a write is compared with, empty where there is none."""
+
+    async def write(self, change: Change, *, expected: str) -> None:
+        """Put a document in the place of the one that was read, and the change into the history, both or neither.
+
+        Args:
+            change: The new document and its story.
+            expected: ``version`` of what was read.
+
+        Raises:
+            ConflictError: Somebody else has written meanwhile; nothing was changed.
+        """
+
+    async def history(self, limit: int) -> list[Change]:
+        """The last changes, newest first. What a backend's own history does not know of a change is empty."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
 class Instances(Protocol):
     """Instances known in this process now; never blocks, so that a request may ask."""
 
