@@ -24,19 +24,24 @@ from graymw.demo.processes import free_ports
 ROOT_TOKEN: Final = "2c1d5f5e-0d7c-4d0b-9d3e-000000000001"
 """Token that may do everything where access control is on."""
 
-_CACHE: Final = Path(
-    os.environ.get("GRAYMW_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graymw"
-)
-_VARIABLE: Final = "CONSUL_BINARY"
+VERSIONS: Final = {"1.8": ("1.8.7", "fetch.sh"), "1.12": ("1.12.9", "build.sh")}
+"""Releases by release line, each with the script of ``tests/servers/consul`` that brings it."""
 
 
-def program() -> str:
-    """Path of Consul; the test is skipped without it, or fails where servers are required."""
-    candidates = [os.environ.get(_VARIABLE), *map(str, sorted(_CACHE.glob("consul-*/consul"))), "/usr/bin/consul"]
-    for candidate in candidates:
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    reason = f"no consul: run tests/servers/consul/fetch.sh, or name the program by {_VARIABLE}"
+def program(line: str) -> str:
+    """Path of a Consul; the test is skipped without it, or fails where servers are required.
+
+    Args:
+        line: Release line, such as ``1.8``.
+    """
+    version, script = VERSIONS[line]
+    variable = f"CONSUL_{line.replace('.', '_')}_BINARY"
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = Path(os.environ.get("GRAYMW_CACHE") or f"{caches}/graymw")
+    found = os.environ.get(variable) or str(cache / f"consul-{version}" / "consul")
+    if os.access(found, os.X_OK):
+        return found
+    reason = f"no Consul {version}: run tests/servers/consul/{script}, or name the program by {variable}"
     if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
@@ -60,6 +65,7 @@ class Consul:
 
     Args:
         folder: Where its data and output are kept.
+        line: Which release line it is of.
         access_control: Whether each request needs a token.
         certificates: Its HTTP interface speaks TLS only, and asks clients for a certificate, where given.
         in_memory: Whether it forgets everything when it stops, its indexes included.
@@ -70,12 +76,13 @@ class Consul:
         self,
         folder: Path,
         *,
+        line: str = "1.8",
         access_control: bool = False,
         certificates: Certificates | None = None,
         in_memory: bool = False,
         limits: Mapping[str, Any] | None = None,
     ) -> None:
-        self._program = program()
+        self._program = program(line)
         self._folder = folder
         self._certificates = certificates
         self._token = ROOT_TOKEN if access_control else ""
@@ -99,7 +106,11 @@ class Consul:
         if not in_memory:
             config |= {"bootstrap": True, "data_dir": str(folder / "data")}
         if access_control:
-            config["acl"] = {"enabled": True, "default_policy": "deny", "tokens": {"master": ROOT_TOKEN}}
+            config["acl"] = {
+                "enabled": True,
+                "default_policy": "deny",
+                "tokens": {"master": ROOT_TOKEN, "agent": ROOT_TOKEN},
+            }
         if certificates:
             config |= {
                 "ca_file": str(certificates.ca),
@@ -196,17 +207,15 @@ class Consul:
         """Delete a key."""
         assert self.call("DELETE", f"/v1/kv/{key}").status == 200
 
-    def register(self, service: str, port: int, *, host: str = LOOPBACK, **more: Any) -> str:
-        """Register an instance as some other program would, without a check; its id.
+    def register(self, service: str, port: int, *, host: str = LOOPBACK, **more: Any) -> None:
+        """Register an instance as some other program would: ``SERVICE-PORT``, without a check.
 
         Args:
-            more: Further fields, such as ``Meta``, ``Tags``, ``Check``.
+            more: Further fields, such as ``ID``, ``Meta``, ``Tags``, ``Check``.
         """
-        identity = f"{service}-{port}"
-        body = {"ID": identity, "Name": service, "Port": port, "Address": host, **more}
+        body = {"ID": f"{service}-{port}", "Name": service, "Port": port, "Address": host, **more}
         reply = self.call("PUT", "/v1/agent/service/register", body)
         assert reply.status == 200, reply.body
-        return identity
 
     def deregister(self, identity: str) -> None:
         """Take an instance out."""
