@@ -7,6 +7,7 @@ from typing import Final
 
 from certificates import certificates
 from real_consul import Consul, until
+
 from registry_backends import Opened
 
 
