@@ -1,22 +1,25 @@
 """A real Kubernetes API server on loopback, on an etcd of its own, and a hand on its objects from outside.
 
-``tests/servers/kubernetes/build.sh`` builds it. No controller runs beside it, so what a Deployment, a Service's selector
-and a kubelet would bring about is written through the API: Pods with labels, EndpointSlices with conditions.
+``tests/servers/kubernetes/build.sh`` builds it. No controller runs beside it, so what Deployments, Services and
+kubelets would bring about is written through the API: Pods with labels, EndpointSlices with conditions.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Self
-from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 import pytest
 from certificates import certificates
@@ -80,13 +83,19 @@ class Kubernetes:
         self._tokens = folder / "tokens.csv"
         self._tokens.write_text(f'{ADMIN},admin,1,"system:masters"\n{STRANGER},stranger,2\n')
         context = ssl.create_default_context(cafile=str(self.ca))
-        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+        self._connection = HTTPSConnection(LOOPBACK, self.port, context=context, timeout=20)
+        self._lock = Lock()
         self._running: ExitStack | None = None
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"https://{LOOPBACK}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and not stopped since."""
+        return self._running is not None
 
     def start(self) -> Self:
         """Run store and server until the server is ready; with the objects it had when it was stopped."""
@@ -101,6 +110,8 @@ class Kubernetes:
     def stop(self) -> None:
         """End both; no error where they do not run."""
         if self._running is not None:
+            with self._lock:
+                self._connection.close()
             self._running.close()
             self._running = None
 
@@ -129,7 +140,7 @@ class Kubernetes:
             # Without controllers no namespace has the service account that this plugin asks for.
             "--disable-admission-plugins=ServiceAccount",
             "--shutdown-delay-duration=0s",
-            "--shutdown-send-retry-after=false",
+            "--shutdown-watch-termination-grace-period=1s",  # else it waits a minute for watches to end
             "--v=0",
         ]
 
@@ -138,6 +149,8 @@ class Kubernetes:
             return bool(self.ask("GET", "/readyz") == "ok")
         except KubernetesError:
             return False
+        except HTTPException as error:
+            raise ConnectionError from error
 
     def ask(self, method: str, path: str, body: object = None, *, kind: str = "application/json", **query: str) -> Any:
         """Ask its API as the administrator: the object it answers, or the text where it is none.
@@ -145,15 +158,19 @@ class Kubernetes:
         Raises:
             KubernetesError: It refuses.
         """
-        url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
-        content = None if body is None else json.dumps(body).encode()
+        target = path + (f"?{urlencode(query)}" if query else "")
+        content = None if body is None else json.dumps(body)
         headers = {"Authorization": f"Bearer {ADMIN}", "Content-Type": kind}
-        try:
-            with self._opener.open(Request(url, content, headers, method=method), timeout=20) as answer:
-                text = answer.read().decode()
-        except HTTPError as error:
-            with error:
-                raise KubernetesError(f"{method} {path}: {error.code} {error.read().decode()}") from None
+        with self._lock:
+            try:
+                self._connection.request(method, target, content, headers)
+                with self._connection.getresponse() as answer:
+                    status, text = answer.status, answer.read().decode()
+            except (OSError, HTTPException):
+                self._connection.close()  # the next request makes a new one
+                raise
+        if status >= 400:
+            raise KubernetesError(f"{method} {path}: {status} {text}")
         return json.loads(text) if text.startswith("{") else text
 
     def create(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -174,10 +191,10 @@ class Kubernetes:
             if ": 404 " not in str(error):
                 raise
 
-    def namespace(self, name: str) -> str:
+    def namespace(self, prefix: str = "test") -> str:
         """Make a namespace; its name."""
-        self.create("/api/v1/namespaces", {"metadata": {"name": name}})
-        return name
+        made = self.create("/api/v1/namespaces", {"metadata": {"generateName": f"{prefix}-"}})
+        return str(made["metadata"]["name"])
 
     def service_account_token(self, namespace: str, name: str, seconds: int = 600) -> str:
         """A token of a service account, as a kubelet projects it into a pod (TokenRequest API)."""
@@ -231,6 +248,23 @@ class Kubernetes:
     def delete_slice(self, namespace: str, name: str) -> None:
         """Remove an EndpointSlice; no error where it is not there."""
         self.delete(f"{SLICES.format(namespace=namespace)}/{name}")
+
+
+def shared() -> Kubernetes:
+    """A running one for all tests of this process; each has a namespace of its own. A test may stop it."""
+    kubernetes = _made()
+    if not kubernetes.running:
+        kubernetes.start()
+    return kubernetes
+
+
+@cache
+def _made() -> Kubernetes:
+    folder = tempfile.TemporaryDirectory(prefix="graymw-kubernetes-")
+    kubernetes = Kubernetes(Path(folder.name))
+    atexit.register(folder.cleanup)
+    atexit.register(kubernetes.stop)
+    return kubernetes
 
 
 def endpoint(

@@ -157,7 +157,7 @@ class KubernetesClient:
                 if answer.status != 200:
                     raise self._refusal(answer.status, answer.content, resource, namespace)
                 body = answer.json()
-                objects += body["items"]
+                objects += body["items"] or ()  # null in an empty list of metadata
                 more = body["metadata"].get("continue", "")
                 if not more:
                     return tuple(objects), body["metadata"]["resourceVersion"]
