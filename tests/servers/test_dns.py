@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from real_consul import Consul
 from real_dns import DnsServer, host, running, srv
 
 from graymw.core.instances import Instance
@@ -216,3 +217,27 @@ def test_a_name_server_may_be_named_and_several_are_tried(server: DnsServer) -> 
 def test_a_name_that_dns_cannot_hold_is_an_error_in_words(server: DnsServer) -> None:
     with pytest.raises(SourceError, match="cannot be asked for"):
         asyncio.run(DnsClient([("127.0.0.1", server.port)]).addresses("a" * 64 + ".test"))
+
+
+def test_consul_speaks_dns_and_shortens_its_answers_over_udp_without_saying_so(tmp_path: Path) -> None:
+    """Its tags are names, so versions are; where there are many instances, only TCP tells them all."""
+    count = 60
+    consul = Consul(tmp_path, in_memory=True)
+    consul.start()
+    try:
+        for number in range(count):
+            tag, weight = f"v{number % 2 + 1}", {"Passing": number + 1, "Warning": 1}
+            consul.register("orders", 8000 + number, host=f"127.0.0.{number + 1}", Tags=[tag], Weights=weight)
+        address = f"127.0.0.1:{consul.dns_port}"
+
+        async def seen(parameters: str) -> tuple[Instance, ...]:
+            registry = DnsRegistry(f"dns://{address}/service.consul?{parameters}")
+            return await asyncio.wait_for(anext(registry.watch("orders")), DEADLINE)
+
+        found = asyncio.run(seen("name={version}.{service}&versions=v1,v2&transport=tcp"))
+        assert {(it.host, it.port, it.version, it.weight) for it in found} == {
+            (f"127.0.0.{number + 1}", 8000 + number, f"v{number % 2 + 1}", number + 1) for number in range(count)
+        }
+        assert 0 < len(asyncio.run(seen("name={service}"))) < count
+    finally:
+        consul.stop()

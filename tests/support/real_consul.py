@@ -88,7 +88,7 @@ class Consul:
         self._token = ROOT_TOKEN if access_control else ""
         self._in_memory = in_memory
         ports = free_ports(5)
-        self.port = ports[0]
+        self.port, self.dns_port = ports[0], ports[4]
         names = ("https" if certificates else "http", "server", "serf_lan", "serf_wan", "dns")
         config: dict[str, Any] = {
             "node_name": "node-1",
