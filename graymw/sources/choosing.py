@@ -14,7 +14,15 @@ from graymw.sources.short_form import ShortFormSource
 
 Factory: TypeAlias = Callable[[str, Settings], RuleSource]
 
+
+def _consul(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.consul import ConsulSource  # noqa: PLC0415 - only where it is used
+
+    return ConsulSource(url, settings.rules_access)
+
+
 SCHEMES: Final[dict[str, Factory]] = {
+    "consul": _consul,
     "file": lambda url, _settings: FileSource(url),
 }
 """Makers of sources by URL scheme; what follows a ``+`` (``etcd+https``) is left to the maker."""
