@@ -1,52 +1,24 @@
-"""What every rule source does, whatever is behind it. A new source is one more backend in ``BACKENDS``."""
+"""What every rule source does, whatever is behind it. A new source is one more module of ``rule_backends``."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
+from rule_backends import RuleBackend, variants
 
 from graymw.runtime.ports import Fetched, RuleSource
-from graymw.sources.file import FileSource
 
 DEADLINE = 5.0
+VARIANTS = variants()
 
 
-class Backend(Protocol):
-    """What holds the document, with a writer's eyes."""
-
-    def write(self, text: str) -> None: ...
-
-    def delete(self) -> None: ...
-
-    def source(self) -> RuleSource: ...
-
-
-class FileBackend:
-    """A file, written in place."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "rules.yaml"
-
-    def write(self, text: str) -> None:
-        self.path.write_text(text)
-
-    def delete(self) -> None:
-        self.path.unlink()
-
-    def source(self) -> RuleSource:
-        return FileSource(self.path)
-
-
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"file": FileBackend}
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return BACKENDS[request.param](tmp_path)
+@pytest.fixture(params=VARIANTS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuleBackend]:
+    with VARIANTS[request.param](tmp_path) as opened:
+        yield opened
 
 
 def text(fetched: Fetched) -> str | None:
@@ -69,18 +41,18 @@ class Watched:
                 pass
 
 
-def test_it_loads_what_was_written(backend: Backend) -> None:
+def test_it_loads_what_was_written(backend: RuleBackend) -> None:
     backend.write("a: é")
     fetched = asyncio.run(backend.source().load())
     assert text(fetched) == "a: é"
     assert fetched.origin == backend.source().name
 
 
-def test_it_says_where_there_is_no_document(backend: Backend) -> None:
+def test_it_says_where_there_is_no_document(backend: RuleBackend) -> None:
     assert asyncio.run(backend.source().load()).text is None
 
 
-def test_it_marks_equal_content_alike_and_other_content_otherwise(backend: Backend) -> None:
+def test_it_marks_equal_content_alike_and_other_content_otherwise(backend: RuleBackend) -> None:
     marks = []
     for content in ("a", "b", "b"):
         backend.write(content)
@@ -89,7 +61,7 @@ def test_it_marks_equal_content_alike_and_other_content_otherwise(backend: Backe
     assert all(marks)
 
 
-def test_a_watch_begins_with_what_is_there(backend: Backend) -> None:
+def test_a_watch_begins_with_what_is_there(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("a")
         assert text(await Watched(backend.source()).next()) == "a"
@@ -97,7 +69,7 @@ def test_a_watch_begins_with_what_is_there(backend: Backend) -> None:
     asyncio.run(run())
 
 
-def test_a_watch_begins_where_nothing_is_there_and_sees_it_come(backend: Backend) -> None:
+def test_a_watch_begins_where_nothing_is_there_and_sees_it_come(backend: RuleBackend) -> None:
     async def run() -> None:
         watched = Watched(backend.source())
         assert (await watched.next()).text is None
@@ -107,7 +79,7 @@ def test_a_watch_begins_where_nothing_is_there_and_sees_it_come(backend: Backend
     asyncio.run(run())
 
 
-def test_a_watch_sees_every_kind_of_change(backend: Backend) -> None:
+def test_a_watch_sees_every_kind_of_change(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("a")
         watched = Watched(backend.source())
@@ -122,7 +94,7 @@ def test_a_watch_sees_every_kind_of_change(backend: Backend) -> None:
     asyncio.run(run())
 
 
-def test_the_last_of_many_changes_is_never_lost(backend: Backend) -> None:
+def test_the_last_of_many_changes_is_never_lost(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("start")
         watched = Watched(backend.source())
@@ -135,7 +107,7 @@ def test_the_last_of_many_changes_is_never_lost(backend: Backend) -> None:
     asyncio.run(run())
 
 
-def test_a_change_between_two_watches_is_not_lost(backend: Backend) -> None:
+def test_a_change_between_two_watches_is_not_lost(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("a")
         source = backend.source()
@@ -146,7 +118,7 @@ def test_a_change_between_two_watches_is_not_lost(backend: Backend) -> None:
     asyncio.run(run())
 
 
-def test_two_watches_of_one_source_do_not_disturb_each_other(backend: Backend) -> None:
+def test_two_watches_of_one_source_do_not_disturb_each_other(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("a")
         source = backend.source()
@@ -159,7 +131,7 @@ def test_two_watches_of_one_source_do_not_disturb_each_other(backend: Backend) -
     asyncio.run(run())
 
 
-def test_a_watch_can_be_cancelled_while_it_waits(backend: Backend) -> None:
+def test_a_watch_can_be_cancelled_while_it_waits(backend: RuleBackend) -> None:
     async def run() -> None:
         backend.write("a")
         changes = backend.source().watch()
