@@ -1,21 +1,17 @@
 """Instances of a service, and which of them may take a call of a decided version (contract, §6).
 
 Tables are built once, when a registry reports; a request only looks up. Which of the candidates takes the call
-(health, zone, turn) is a ``Picker``'s business.
+(health, zone, turn) is settled elsewhere: ``graymw.core.balancing``, ``graymw.runtime.instance_picking``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import gcd
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from graymw.core.model import Fallback
-
-MAX_TURNS: Final = 1_000
-"""Weights whose turns would be more than this are scaled down to it, none below one turn."""
 
 UsedFallback: TypeAlias = Literal["stable", "any", "refuse"]
 
@@ -32,7 +28,8 @@ class Instance:
         weight: Share of the traffic relative to its siblings; 0 or less takes none.
         zone: Where it runs; empty where unknown.
         tls: Whether it is spoken to over TLS.
-        gray: Whether its owner marked it as one that takes no traffic but that of a decision for its version.
+        gray: Whether its owner marked it: it takes no calls to a service that no release governs; without a label, only
+            those that fall back to ``any``.
         authority: ``host:port`` as URLs and ``Host`` headers write it (RFC 3986, §3.2).
     """
 
@@ -53,18 +50,16 @@ class Instance:
 
 
 class Candidates:
-    """Instances that may take a call. Compared by identity and weakly referable, so that a picker can keep its place.
+    """Instances that may take a call. Compared by identity.
 
     Attributes:
         instances: Each once, in the order the registry gave; weight above 0.
-        turns: Each as often as its weight asks, the turns of one spread evenly among those of the others.
     """
 
-    __slots__ = ("__weakref__", "instances", "turns")
+    __slots__ = ("instances",)
 
     def __init__(self, instances: Iterable[Instance] = ()) -> None:
         self.instances: tuple[Instance, ...] = tuple(instance for instance in instances if instance.weight > 0)
-        self.turns: tuple[Instance, ...] = _interleaved(self.instances)
 
     def __bool__(self) -> bool:
         return bool(self.instances)
@@ -76,26 +71,6 @@ class Candidates:
         return f"Candidates({', '.join(instance.authority for instance in self.instances)})"
 
 
-def _interleaved(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    weights = _reduced([instance.weight for instance in instances])
-    turns = [
-        ((turn + 0.5) / weight, place, instance)
-        for place, (instance, weight) in enumerate(zip(instances, weights, strict=True))
-        for turn in range(weight)
-    ]
-    turns.sort(key=lambda entry: entry[:2])
-    return tuple(instance for _, _, instance in turns)
-
-
-def _reduced(weights: list[int]) -> list[int]:
-    divisor, total = gcd(*weights), sum(weights)
-    if total > MAX_TURNS * divisor:
-        spare = max(MAX_TURNS - len(weights), 0)
-        weights = [1 + weight * spare // total for weight in weights]
-        divisor = gcd(*weights)
-    return [weight // divisor for weight in weights]
-
-
 NOBODY: Final = Candidates()
 
 
@@ -105,18 +80,23 @@ class InstanceTable:
     Attributes:
         instances: All, those of weight 0 included.
         everyone: All that take traffic.
-        versions: By label, those that carry it.
+        open: Of these, all but those marked gray: who takes calls to a service that no release governs.
+        versions: By label, those that carry it, marked or not: where a release governs, the label tells.
     """
 
-    __slots__ = ("_stable", "_unlabelled", "everyone", "instances", "versions")
+    __slots__ = ("_stable", "_unlabelled", "everyone", "instances", "open", "versions")
 
     def __init__(self, instances: Iterable[Instance] = ()) -> None:
         self.instances: tuple[Instance, ...] = tuple(instances)
         self.everyone = Candidates(self.instances)
+        taking = self.everyone.instances
+        self.open = (
+            Candidates(one for one in taking if not one.gray) if any(one.gray for one in taking) else self.everyone
+        )
         by_label: dict[str, list[Instance]] = {}
-        for instance in self.everyone.instances:
+        for instance in taking:
             by_label.setdefault(instance.version, []).append(instance)
-        unlabelled = by_label.pop("", [])
+        unlabelled = [instance for instance in by_label.pop("", []) if not instance.gray]
         self.versions: Mapping[str, Candidates] = MappingProxyType(
             {label: Candidates(members) for label, members in by_label.items()}
         )
@@ -132,7 +112,7 @@ class InstanceTable:
         return self.versions.get(label, NOBODY)
 
     def stable(self, label: str) -> Candidates:
-        """Those that take stable traffic: of the stable label, or of none."""
+        """Those that take stable traffic: of the stable label, or of none and not marked gray."""
         return self._stable.get(label, self._unlabelled)
 
     def __repr__(self) -> str:
@@ -160,35 +140,50 @@ class Selection(NamedTuple):
 REFUSED: Final = Selection(NOBODY, "refuse")
 
 
-class Picker(Protocol):
-    """Chooses who of the candidates takes the next call; may keep state, and is asked from many threads."""
-
-    def pick(self, candidates: Candidates) -> Instance | None:
-        """One of them, or None where none is fit now. Never blocks."""
+Fit: TypeAlias = Callable[[Candidates], int]
+"""Tells how many of some candidates could take a call now."""
 
 
 def select(
-    table: InstanceTable, label: str | None, stable_label: str | None, fallback: Fallback, *, gray: bool
+    table: InstanceTable,
+    label: str | None,
+    stable_label: str | None,
+    fallback: Fallback,
+    *,
+    gray: bool,
+    min_instances: int = 1,
+    fit: Fit = len,
 ) -> Selection:
     """Who may take a call to one service. Stable and undecided traffic never gets to a gray instance, whatever fails.
+
+    Where a release governs, gray instances are those of another label than the stable one, and those without a label
+    that are marked gray; where none governs, those that are marked.
 
     Args:
         table: Instances of the service.
         label: Label of the decided version; None where nothing was decided.
-        stable_label: Label of the stable version; None where no release governs the service: all instances count.
+        stable_label: Label of the stable version; None where no release governs the service.
         fallback: What the release says of a version without instances; stable traffic is refused whatever it says.
         gray: Whether the decision is for another version than the stable one.
+        min_instances: Fit instances that a gray version needs before it takes its share.
+        fit: Tells how many could take a call. Where none could and nobody may stand in for them, they are tried all the
+            same: a call that may fail is better than one that has to.
     """
     if stable_label is None:
-        found = table.everyone
-        return Selection(found, None) if found else REFUSED
+        return _given(table.open)
     if not gray or label is None:
-        found = table.stable(stable_label)
-        return Selection(found, None) if found else REFUSED
-    found = table.version(label)
-    if found:
-        return Selection(found, None)
+        return _given(table.stable(stable_label))
+    wanted = table.version(label)
+    if wanted and fit(wanted) >= min_instances:
+        return Selection(wanted, None)
+    enough = len(wanted) >= min_instances
     if fallback == "refuse":
-        return REFUSED
-    found = table.everyone if fallback == "any" else table.stable(stable_label)
-    return Selection(found, fallback) if found else REFUSED
+        return Selection(wanted, None) if enough else REFUSED
+    substitute = table.everyone if fallback == "any" else table.stable(stable_label)
+    if not substitute or (enough and not fit(substitute)):
+        return Selection(wanted, None) if enough else REFUSED
+    return Selection(substitute, fallback)
+
+
+def _given(candidates: Candidates) -> Selection:
+    return Selection(candidates, None) if candidates else REFUSED

@@ -75,6 +75,9 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
     else:
         carried = snapshot.carried.get(gray) or _remembered(engine, snapshot, gray)
         outbound = gray.wire
+    if engine.directory.sticky:
+        carried = carried if application else Carried(engine, gray, "", snapshot)
+        carried.facts = facts
     context, uncalled, server_span = _contexts(carried, fields)
     if server_span is not None and server_span.is_recording():
         server_span.set_attributes(snapshot.server_attributes(gray, engine.settings.version))

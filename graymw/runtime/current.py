@@ -22,6 +22,7 @@ from graymw.core import names
 from graymw.core.carrying import wire
 from graymw.core.carrying.application_baggage import decode_application
 from graymw.core.context import UNDECIDED, Decision, GrayContext
+from graymw.core.facts import RequestFacts
 from graymw.runtime import tracing
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ class Carried:
     Attributes:
         snapshot: The rules that hold for all of this work, whatever comes into force meanwhile.
         application: The application's own baggage members as they came in, verbatim.
+        facts: Of the request, where the balancer asks for them; None where it does not, or there is no request.
         baggage: The same and ours, as OpenTelemetry baggage; ours first.
     """
 
-    __slots__ = ("application", "baggage", "context", "engine", "gray", "snapshot")
+    __slots__ = ("application", "baggage", "context", "engine", "facts", "gray", "snapshot")
 
     def __init__(
         self, engine: Engine, gray: GrayContext, application: str = "", snapshot: Snapshot | None = None
@@ -57,6 +59,7 @@ class Carried:
         self.snapshot = engine.snapshot if snapshot is None else snapshot
         self.gray = gray
         self.application = application
+        self.facts: RequestFacts | None = None
         entries: dict[str, object] = dict(gray.members)
         if application:
             entries.update(decode_application(application))
@@ -190,6 +193,7 @@ def override(engine: Engine, release: str, version: str) -> Iterator[GrayContext
     snapshot = before.snapshot if before else engine.snapshot
     gray = _overridden(snapshot, before.gray if before else UNDECIDED, release, version)
     carried = Carried(engine, gray, before.application if before else "", snapshot)
+    carried.facts = before.facts if before else None
     entries = ambient.get(BAGGAGE_KEY)
     application = application_entries(entries) if isinstance(entries, Mapping) else {}
     tokens = attach(merged(ambient, carried, {**dict(gray.members), **application}), carried)

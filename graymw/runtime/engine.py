@@ -190,7 +190,7 @@ class Engine:
         self.guards_inbound = False
         self.observers: tuple[Observer, ...] = ()
         self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
-        self.directory = InstanceDirectory(instances)
+        self.directory = InstanceDirectory(instances, settings)
         self._lock = threading.Lock()
         self.snapshot = self._compile(RuleDocument())
 

@@ -39,7 +39,8 @@ def select_headers(reads: Reads, settings: Settings) -> HeaderSelection:
     spoken = propagation()
     names = {*CARRIERS, *FORWARDING, *spoken.fields, *reads.headers}
     by_fact = {"user": settings.user, "region": settings.region, "device": settings.device}
-    wanted = {fact: sources for fact, sources in by_fact.items() if fact in reads.facts or settings.access_log_facts}
+    asked = {*reads.facts, *({"user"} if settings.balancer == "sticky" else ())}
+    wanted = {fact: sources for fact, sources in by_fact.items() if fact in asked or settings.access_log_facts}
     for source in (source for sources in wanted.values() for source in sources):
         if source.kind == "header":
             names.add(source.name)

@@ -1,7 +1,11 @@
 """The plan of one client call: where it goes, what it carries, and the span that shows it.
 
 Every client adapter asks ``begin`` once per hop (a redirect is a new hop), runs the library's own send under
-``attach``/``detach``, and calls ``finish``. Routing is by the decision, carrying is by egress (contract, §5 and §6).
+``attach``/``detach``, and calls ``finish``, or ``failed`` where it raised: that may give another plan, for another
+instance. Routing is by the decision, carrying is by egress (contract, §5 and §6).
+
+An HTTP call is over when the head of its response is there, a gRPC call when it has its status: until then it counts as
+under way at its instance.
 """
 
 from __future__ import annotations
@@ -9,32 +13,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import Token
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.context.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode
 
 from graymw.core.carrying import wire
 from graymw.core.carrying.application_baggage import encode_application
-from graymw.core.context import SIGNATURE_KEY, UNDECIDED
+from graymw.core.context import SIGNATURE_KEY, UNDECIDED, GrayContext
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
-from graymw.runtime import counters, tracing
+from graymw.runtime import client_span, counters, tracing
+from graymw.runtime.client_span import Call
 from graymw.runtime.current import BAGGAGE_KEY, SPAN_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
+from graymw.runtime.health import Failure
 from graymw.runtime.lost_context import call_without_context
+from graymw.runtime.retrying import Attempt, Tries
+from graymw.runtime.sticky_key import sticky_key
 from graymw.runtime.trace_parent import carrier_headers
 
 log = logging.getLogger("graymw.outbound")
 
-DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 uncarried: Final[list[Callable[[str, str, str], None]]] = []
 """Told method, host and path of each call made where no gray context is; for tests (``graymw.testing``)."""
 
-NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
+_UNAVAILABLE: Final = 14
+"""gRPC's status code of that name."""
 
 
 class Outgoing:
@@ -48,7 +56,7 @@ class Outgoing:
         fallback: Which fallback was taken (``stable`` or ``any``); None for none.
     """
 
-    __slots__ = ("_context", "_span", "fallback", "headers", "instance", "remove", "target_version")
+    __slots__ = ("_attempt", "_context", "_span", "fallback", "headers", "instance", "remove", "target_version")
 
     def __init__(
         self,
@@ -59,9 +67,11 @@ class Outgoing:
         instance: Instance | None,
         fallback: str | None,
         span: Span | None,
+        attempt: Attempt | None = None,
     ) -> None:
         self._context = context
         self._span = span
+        self._attempt = attempt
         self.headers = headers
         self.remove = remove
         self.instance = instance
@@ -88,6 +98,12 @@ class Outgoing:
             status: HTTP status code where there was a response.
             error: What the library raised where it raised.
         """
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            if status is None:
+                attempt.left()
+            else:
+                attempt.answered(status)
         span, self._span = self._span, None
         if span is None:
             return
@@ -101,6 +117,29 @@ class Outgoing:
             span.set_status(Status(StatusCode.ERROR, str(error)))
         span.end()
 
+    def failed(self, error: BaseException, failure: Failure | None, *, replayable: bool) -> Outgoing | None:
+        """The library raised: this try is over, whatever follows.
+
+        Args:
+            error: What it raised.
+            failure: How the call failed at its instance; None where that is not what it says.
+            replayable: What was to be sent can be sent again.
+
+        Returns:
+            Plan of one more try, at another instance; None: raise the error.
+        """
+        attempt, self._attempt = self._attempt, None
+        if attempt is None or failure is None:
+            if attempt is not None:
+                attempt.left()
+            self.finish(error=error)
+            return None
+        tries = attempt.failed(failure)
+        if tries.ejected and self._span is not None:
+            self._span.set_attribute("gray.ejected", True)
+        self.finish(error=error)
+        return attempt.again(failure, tries, replayable=replayable)
+
     def finish_rpc(self, code: int, name: str, details: str | None = None) -> None:
         """The gRPC call ended; as ``finish``. To a caller every status but OK is an error (semantic conventions).
 
@@ -109,6 +148,9 @@ class Outgoing:
             name: Of its status, such as ``UNAVAILABLE``.
             details: What its status says in words.
         """
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.answered_rpc(overloaded=code == _UNAVAILABLE)
         span, self._span = self._span, None
         if span is None:
             return
@@ -117,39 +159,6 @@ class Outgoing:
             span.set_attribute("error.type", name)
             span.set_status(Status(StatusCode.ERROR, details or None))
         span.end()
-
-
-class Call(NamedTuple):
-    """A call as it is addressed."""
-
-    method: str
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-    rpc: bool
-
-    @property
-    def title(self) -> str:
-        """Span name of low cardinality."""
-        return self.method.strip("/") if self.rpc else self.method
-
-    def attributes(self, instance: Instance | None) -> dict[str, str | int]:
-        """Of a CLIENT span, by the stable semantic conventions. Queries and user names stay out of it."""
-        attributes: dict[str, str | int] = {"server.address": self.host}
-        default = DEFAULT_PORTS.get(self.scheme)
-        port = self.port or default
-        if port is not None:
-            attributes["server.port"] = port
-        if instance is not None:
-            attributes["network.peer.address"] = instance.host
-            attributes["network.peer.port"] = instance.port
-        if self.rpc:
-            service, _, name = self.title.rpartition("/")
-            return {**attributes, "rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-        authority = self.host if port == default else f"{self.host}:{port}"
-        url = f"{self.scheme}://{authority}{self.path.partition('?')[0]}"
-        return {**attributes, "http.request.method": self.method, "url.full": url}
 
 
 def begin(
@@ -215,18 +224,34 @@ def _plan(
     carried: Carried | None,
     baggage: str | None,
     instrumented: bool,
+    tries: Tries | None = None,
 ) -> Outgoing:
     gray = carried.gray if carried is not None else UNDECIDED
     snapshot = carried.snapshot if carried is not None else engine.snapshot
-    instance, fallback = engine.directory.choose(snapshot.document, call.host, gray)
+    document, directory = snapshot.document, engine.directory
+    key = sticky_key(document, call.host, carried, ambient) if directory.sticky else None
+    if tries is None:
+        instance, fallback, ticket = directory.choose(document, call.host, gray, key)
+    else:
+        instance, fallback, ticket = directory.choose_again(
+            document, call.host, gray, key, tries.tried, elsewhere=tries.elsewhere
+        )
     if fallback is not None:
-        counters.count(f"fallback.{fallback}")
+        _note_fallback(call.host, gray, fallback)
+    attempt = None
+    if instance is not None:
+        if tries is None:
+            directory.budget.call()
+        again = partial(_plan, call, ambient, engine, carried=carried, baggage=baggage, instrumented=instrumented)
+        attempt = Attempt(directory, instance, ticket, method=call.method, before=tries, plan=again)
     allowed = instance is not None or snapshot.egress.allows(call.host)
     leaving = carried if gray and allowed else None
     limit = wire.MAX_RPC_BYTES if call.rpc else wire.MAX_BYTES
     value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed, limit=limit)
     context = ambient if carried is None or leaving is not None else _without_gray(ambient)
-    context, own_span = _spans(call, context, leaving, instance, fallback, instrumented=instrumented)
+    context, own_span = client_span.start(
+        call, context, leaving, instance, fallback, tries=tries, instrumented=instrumented
+    )
     headers = () if instrumented else _trace_headers(context)
     remove: tuple[str, ...] = ()
     if value:
@@ -235,40 +260,20 @@ def _plan(
         remove = ("baggage",)
     if carried is not None and not allowed and not tracing.speaks_w3c_only():
         remove = (*remove, *(f"{prefix}{key}" for prefix in wire.DIALECTS for key, _ in carried.gray.members))
-    return Outgoing(context, headers, remove, instance=instance, fallback=fallback, span=own_span)
+    return Outgoing(context, headers, remove, instance=instance, fallback=fallback, span=own_span, attempt=attempt)
 
 
-def _spans(
-    call: Call,
-    context: Context,
-    leaving: Carried | None,
-    instance: Instance | None,
-    fallback: str | None,
-    *,
-    instrumented: bool,
-) -> tuple[Context, Span | None]:
-    """Tag the CLIENT span of the call, whoever makes it; ours only for calls that carry a decision."""
-    tracer = tracing.recording_tracer()
-    if tracer is None:
-        return context, None
-    tags = {} if instance is None else {"gray.target_version": instance.version}
-    if fallback is not None:
-        tags["gray.fallback"] = fallback
-    above = trace.get_current_span(context)
-    if tracing.is_live(above, SpanKind.CLIENT):
-        above.set_attributes(tags)
-        return context, None
-    if instrumented:
-        return (Context({**context, CALL_KEY: tags}) if tags else context), None
-    if leaving is None or (not call.rpc and tracing.is_http_span_suppressed(context)):
-        return context, None
-    attributes = {**leaving.gray.attributes, **tags, **call.attributes(instance)}
-    span = tracer.start_span(call.title, context=context, kind=SpanKind.CLIENT, attributes=attributes)
-    return trace.set_span_in_context(span, context), span
-
-
-CALL_KEY: Final = otel_context.create_key("graymw-call")
-"""Attributes for the CLIENT span that an instrumentation below us starts within this context."""
+def _note_fallback(service: str, gray: GrayContext, fallback: str) -> None:
+    counters.count(f"fallback.{fallback}")
+    counters.once(
+        log,
+        f"fallback:{service}:{gray.wire}:{fallback}",
+        logging.WARNING,
+        "no instance of %s for %s can take calls, they go to %s; further ones are only counted",
+        service,
+        gray.wire,
+        fallback,
+    )
 
 
 def _baggage_value(

@@ -45,7 +45,15 @@ METRICS: Final = (
         ("stable", "any"),
     ),
     EventMetric("graymw.unavailable", "{call}", "Calls refused for want of an instance", "outbound.unavailable"),
-    EventMetric("graymw.ejections", "{ejection}", "Instances taken out for refusing connections", "ejected"),
+    EventMetric("graymw.ejections", "{ejection}", "Instances passed by for a while because they failed", "ejected"),
+    EventMetric(
+        "graymw.retries",
+        "{call}",
+        "Calls that failed at an instance and were tried at another, or not for want of budget",
+        "retry",
+        "gray.retry",
+        ("sent", "refused"),
+    ),
     EventMetric(
         "graymw.context.lost", "{call}", "Calls that left a request's work without its context", "lost_context"
     ),

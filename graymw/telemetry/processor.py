@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from graymw.runtime import counters
+from graymw.runtime.client_span import CALL_KEY
 from graymw.runtime.current import judged_in
-from graymw.runtime.outbound import CALL_KEY
 from graymw.runtime.tracing import SCOPE
 
 log = logging.getLogger("graymw.telemetry")

@@ -1,21 +1,10 @@
 from __future__ import annotations
 
-from collections import Counter
-from weakref import WeakKeyDictionary
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graymw.core.instances import (
-    MAX_TURNS,
-    NOBODY,
-    Candidates,
-    Instance,
-    InstanceTable,
-    Picker,
-    select,
-)
+from graymw.core.instances import Candidates, Instance, InstanceTable, select
 from graymw.core.model import Fallback
 
 
@@ -61,57 +50,6 @@ class TestInstance:
     def test_it_cannot_be_changed(self) -> None:
         with pytest.raises(AttributeError):
             STABLE.port = 1  # type: ignore[misc]
-
-
-class TestTurns:
-    def test_equal_weights_take_one_turn_each_in_order(self) -> None:
-        assert Candidates([instance("v1", 1, 7), instance("v1", 2, 7)]).turns == (
-            instance("v1", 1, 7),
-            instance("v1", 2, 7),
-        )
-
-    def test_a_heavy_instance_does_not_take_its_turns_in_a_row(self) -> None:
-        heavy, light, third = instance("v1", 1, 4), instance("v1", 2, 2), instance("v1", 3, 1)
-        turns = Candidates([heavy, light, third]).turns
-        assert Counter(turns) == {heavy: 4, light: 2, third: 1}
-        assert all(turns[place : place + 3] != (heavy,) * 3 for place in range(len(turns)))
-
-    def test_weight_0_and_less_takes_no_turn(self) -> None:
-        candidates = Candidates([instance("v1", 1, 0), instance("v1", 2, -3), instance("v1", 3, 1)])
-        assert [one.port for one in candidates.instances] == [3]
-        assert [one.port for one in candidates.turns] == [3]
-
-    def test_nobody_has_no_turns(self) -> None:
-        assert not NOBODY
-        assert NOBODY.turns == ()
-
-    @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
-    def test_turns_are_proportional_to_weights(self, weights: list[int]) -> None:
-        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
-        turns = Counter(Candidates(members).turns)
-        first = members[0]
-        assert all(turns[one] * first.weight == turns[first] * one.weight for one in members)
-
-    @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
-    def test_at_any_moment_nobody_is_two_turns_away_from_their_share(self, weights: list[int]) -> None:
-        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
-        turns = Candidates(members).turns
-        total = sum(weights)
-        taken: Counter[Instance] = Counter()
-        for place, one in enumerate(turns, 1):
-            taken[one] += 1
-            assert abs(taken[one] - place * one.weight / total) < len(members) / 2 + 1
-
-    @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=40))
-    def test_turns_are_bounded_and_nobody_is_left_out(self, weights: list[int]) -> None:
-        members = [instance("v1", port, weight) for port, weight in enumerate(weights, 1)]
-        turns = Candidates(members).turns
-        assert len(turns) <= MAX_TURNS
-        assert set(turns) == set(members)
-
-    def test_more_instances_than_the_bound_still_take_a_turn_each(self) -> None:
-        members = [instance("v1", port, port) for port in range(1, MAX_TURNS + 501)]
-        assert Counter(Candidates(members).turns) == Counter(members)
 
 
 class TestSelecting:
@@ -197,24 +135,3 @@ class TestSelecting:
             assert (selection.instances, selection.fallback) == (wanted, None)
         else:
             assert selection.fallback is not None
-
-
-def test_a_picker_can_keep_its_place_in_each_candidates() -> None:
-    class InTurn:
-        def __init__(self) -> None:
-            self.place: WeakKeyDictionary[Candidates, int] = WeakKeyDictionary()
-
-        def pick(self, candidates: Candidates) -> Instance | None:
-            if not candidates:
-                return None
-            place = self.place[candidates] = self.place.get(candidates, -1) + 1
-            return candidates.turns[place % len(candidates.turns)]
-
-    picker: Picker = InTurn()
-    stable, gray = Candidates([STABLE, instance("v1", 9)]), Candidates([GRAY])
-    assert [picker.pick(stable), picker.pick(gray), picker.pick(stable), picker.pick(NOBODY)] == [
-        STABLE,
-        GRAY,
-        instance("v1", 9),
-        None,
-    ]

@@ -19,9 +19,9 @@ from graymw import loading
 from graymw.core.context import Decision, GrayContext
 from graymw.registries.static import StaticRegistry
 from graymw.runtime import counters, tracing
+from graymw.runtime.client_span import CALL_KEY
 from graymw.runtime.current import REQUEST, Carried, attach, detach
 from graymw.runtime.engine import Engine
-from graymw.runtime.outbound import CALL_KEY
 from graymw.settings.schema import Settings
 from graymw.telemetry import attaching
 from graymw.telemetry.processor import GraySpanProcessor
