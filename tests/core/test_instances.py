@@ -8,8 +8,8 @@ from graymw.core.instances import Candidates, Instance, InstanceTable, select
 from graymw.core.model import Fallback
 
 
-def instance(version: str, port: int = 8001, weight: int = 1) -> Instance:
-    return Instance("orders", "10.0.0.1", port, version, weight)
+def instance(version: str, port: int = 8001, weight: int = 1, *, gray: bool = False) -> Instance:
+    return Instance("orders", "10.0.0.1", port, version, weight, gray=gray)
 
 
 STABLE = instance("v1", 8001)
@@ -25,6 +25,7 @@ instances = st.builds(
     labels,
     st.integers(1, 65_535),
     st.integers(-1, 5),
+    gray=st.booleans(),
 )
 
 
@@ -104,12 +105,85 @@ class TestSelecting:
             for gray in (True, False)
         )
 
-    @given(st.lists(instances, max_size=8), labels | st.none(), st.sampled_from(FALLBACKS))
-    def test_traffic_that_is_not_gray_never_reaches_a_gray_instance(
-        self, members: list[Instance], label: str | None, fallback: Fallback
+    def test_an_instance_marked_gray_takes_no_calls_to_a_service_without_a_release(self) -> None:
+        table = InstanceTable([STABLE, instance("v1", 9, gray=True), instance("", 10, gray=True)])
+        assert select(table, None, None, "any", gray=False).instances == (STABLE,)
+        assert select(InstanceTable([instance("v1", gray=True)]), None, None, "any", gray=False).fallback == "refuse"
+
+    def test_where_a_release_governs_the_label_says_more_than_the_mark(self) -> None:
+        promoted = instance("v2", 8002, gray=True)
+        table = InstanceTable([STABLE, promoted])
+        assert select(table, "v2", "v1", "stable", gray=True).instances == (promoted,)
+        assert select(table, "v2", "v2", "stable", gray=False).instances == (promoted,)
+        assert select(table, None, "v2", "stable", gray=False).instances == (promoted,)
+
+    def test_an_instance_marked_gray_without_a_label_takes_only_what_falls_back_to_any(self) -> None:
+        marked = instance("", 8005, gray=True)
+        table = InstanceTable([STABLE, marked])
+        assert select(table, "v1", "v1", "stable", gray=False).instances == (STABLE,)
+        assert select(table, "v2", "v1", "stable", gray=True).instances == (STABLE,)
+        assert select(table, "v2", "v1", "any", gray=True).instances == (STABLE, marked)
+        assert select(InstanceTable([marked]), "v1", "v1", "any", gray=False).fallback == "refuse"
+
+    def test_too_few_instances_of_a_version_are_none(self) -> None:
+        table = InstanceTable([STABLE, GRAY])
+        assert select(table, "v2", "v1", "stable", gray=True, min_instances=1).instances == (GRAY,)
+        assert select(table, "v2", "v1", "stable", gray=True, min_instances=2).fallback == "stable"
+        assert select(table, "v2", "v1", "any", gray=True, min_instances=2).fallback == "any"
+        assert select(table, "v2", "v1", "refuse", gray=True, min_instances=2).fallback == "refuse"
+
+    def test_only_fit_instances_make_a_version(self) -> None:
+        table = InstanceTable([STABLE, GRAY, instance("v2", 8005)])
+
+        def one_of_v2(candidates: Candidates) -> int:
+            return len(candidates) - (GRAY in candidates.instances)
+
+        assert select(table, "v2", "v1", "stable", gray=True, min_instances=2, fit=one_of_v2).fallback == "stable"
+        assert select(table, "v2", "v1", "stable", gray=True, min_instances=1, fit=one_of_v2).fallback is None
+
+    def test_a_version_that_is_all_unfit_is_tried_where_nobody_may_or_could_stand_in_for_it(self) -> None:
+        for fallback in FALLBACKS:
+            assert select(TABLE, "v2", "v1", fallback, gray=True, fit=lambda _: 0).instances == (GRAY,)
+        unfit_v2 = {"v2": 0}
+        selection = select(
+            TABLE, "v2", "v1", "refuse", gray=True, fit=lambda found: unfit_v2.get(found.instances[0].version, 1)
+        )
+        assert (selection.instances, selection.fallback) == ((GRAY,), None)
+
+    def test_stable_instances_are_tried_however_unfit(self) -> None:
+        assert select(TABLE, "v1", "v1", "stable", gray=False, fit=lambda _: 0).instances == (STABLE,)
+
+    @given(
+        st.lists(instances, max_size=8),
+        labels | st.none(),
+        st.sampled_from(["v1", None]),
+        st.sampled_from(FALLBACKS),
+        st.integers(1, 3),
+        st.integers(0, 8),
+    )
+    def test_traffic_that_is_not_gray_never_reaches_a_gray_instance_whatever_fails(
+        self,
+        members: list[Instance],
+        label: str | None,
+        stable: str | None,
+        fallback: Fallback,
+        min_instances: int,
+        fit: int,
     ) -> None:
-        selection = select(InstanceTable(members), label, "v1", fallback, gray=False)
-        assert all(one.version in ("v1", "") for one in selection.instances)
+        selection = select(
+            InstanceTable(members),
+            label,
+            stable,
+            fallback,
+            gray=False,
+            min_instances=min_instances,
+            fit=lambda _: fit,
+        )
+        for one in selection.instances:
+            if stable is None:
+                assert not one.gray
+            else:
+                assert one.version == stable or (one.version == "" and not one.gray)
 
     @given(
         st.lists(instances, max_size=8),
@@ -123,7 +197,7 @@ class TestSelecting:
     ) -> None:
         selection = select(InstanceTable(members), label, stable, fallback, gray=gray)
         assert (not selection.candidates) == (selection.fallback == "refuse")
-        assert all(one.weight > 0 and one in members for one in selection.candidates.turns)
+        assert all(one.weight > 0 and one in members for one in selection.instances)
 
     @given(st.lists(instances, max_size=8), labels, st.sampled_from(FALLBACKS))
     def test_gray_traffic_gets_its_version_wherever_there_is_one(
