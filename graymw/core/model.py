@@ -143,6 +143,10 @@ class RuleDocument:
     schema: int = 1
     revision: str = ""
 
+    def names(self, service: str) -> bool:
+        """Whether a release names ``service``."""
+        return any(service in release.services for release in self.releases if release.services is not None)
+
     def governing(self, service: str) -> Release | None:
         """Release that governs ``service``: the one that names it, else the one that names none."""
         rest: Release | None = None

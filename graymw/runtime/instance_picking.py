@@ -72,13 +72,15 @@ class _Known:
     """One service as the registry described it at one moment.
 
     Attributes:
+        service: What its instances call it; callers may use a longer name, such as ``orders.shop.svc``.
         remembered: A document, and what the decisions met so far come to by it while everybody is fit.
     """
 
-    __slots__ = ("instances", "pools", "remembered", "table")
+    __slots__ = ("instances", "pools", "remembered", "service", "table")
 
     def __init__(self, instances: tuple[Instance, ...]) -> None:
         self.instances = instances
+        self.service = instances[0].service.lower() if instances else ""
         self.table = InstanceTable(instances)
         self.pools: dict[Candidates, Pool] = {}
         self.remembered: tuple[RuleDocument | None, dict[GrayContext, tuple[Pool, UsedFallback | None]]] = (None, {})
@@ -194,7 +196,7 @@ class InstanceDirectory:
     def _remember(
         self, known: _Known, document: RuleDocument, name: str, gray: GrayContext
     ) -> tuple[Pool, UsedFallback | None]:
-        wanted = _wanted(document, name, gray)
+        wanted = _wanted(document, _ruled(document, name, known), gray)
         selection = _selection(known.table, wanted, len)
         if selection is REFUSED:
             raise _unavailable(name, wanted)
@@ -257,6 +259,11 @@ class InstanceDirectory:
                     continue
         self._services[name] = known
         return known
+
+
+def _ruled(document: RuleDocument, name: str, known: _Known) -> str:
+    """The name by which the rules mean a service: the one that a caller used where they know it, else its own."""
+    return name if not known.service or document.names(name) else known.service
 
 
 def _wanted(document: RuleDocument, service: str, gray: GrayContext) -> _Wanted:
