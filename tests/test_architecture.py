@@ -23,6 +23,7 @@ HOMES = {
     "dynaconf": {"settings/files.py"},
     "httpx": {"clients/httpx.py", "demo"},
     "httpx2": {"clients/httpx2.py"},
+    "h2": {"remote/nacos/http2.py"},
     "requests": {"clients/requests.py"},
     "urllib3": {"clients/urllib3.py"},
     "aiohttp": {"clients/aiohttp.py"},

@@ -9,7 +9,7 @@ from typing import Final, NoReturn, TypeAlias
 from graymw.errors import MissingExtraError, Problem, SettingsError
 from graymw.registries.dns import DnsRegistry
 from graymw.registries.static import StaticRegistry
-from graymw.runtime.instance_keeper import InstanceKeeper
+from graymw.runtime.instance_keeper import HOLD_SECONDS, InstanceKeeper
 from graymw.runtime.ports import InstanceSource, Registrar, Registry
 from graymw.settings.schema import Settings
 
@@ -49,17 +49,31 @@ def _kubernetes_services(url: str, settings: Settings) -> InstanceSource:
     return KubernetesServices(url, settings.registry_access)
 
 
+def _nacos_services(url: str, settings: Settings) -> InstanceSource:
+    from graymw.registries.nacos import NacosServices  # noqa: PLC0415 - only where it is used
+
+    return NacosServices(url, settings.registry_access)
+
+
+def _nacos_registrar(url: str, settings: Settings) -> Registrar:
+    from graymw.registries.nacos_registrar import NacosRegistrar  # noqa: PLC0415 - only where it is used
+
+    return NacosRegistrar(url, settings.registry_access)
+
+
 SOURCES: Final[dict[str, SourceFactory]] = {
     "consul": _consul_services,
     "dns": lambda url, _settings: DnsRegistry(url),
     "etcd": _etcd_services,
     "kubernetes": _kubernetes_services,
+    "nacos": _nacos_services,
 }
 """Makers of registries to look instances up in, by URL scheme; what follows a ``+`` (``consul+https``) is theirs."""
 
 REGISTRARS: Final[dict[str, RegistrarFactory]] = {
     "consul": _consul_registrar,
     "etcd": _etcd_registrar,
+    "nacos": _nacos_registrar,
 }
 """Makers of registries to stand in."""
 
@@ -78,7 +92,9 @@ def registry_for(settings: Settings) -> Registry:
     if maker is None:
         _refuse(f"no registry is called {scheme}", f"write one of: {', '.join(sorted((STATIC, *SOURCES)))}")
     with _complete():
-        return InstanceKeeper(maker(settings.registry, settings), services=settings.discover)
+        source = maker(settings.registry, settings)
+    hold_seconds = getattr(source, "hold_seconds", HOLD_SECONDS)
+    return InstanceKeeper(source, services=settings.discover, hold_seconds=hold_seconds)
 
 
 def registrar_for(settings: Settings) -> Registrar | None:

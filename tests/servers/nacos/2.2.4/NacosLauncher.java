@@ -31,7 +31,6 @@ public class NacosLauncher {
         methods.initClassMethod("com.alibaba.nacos.core.controller");
         methods.initClassMethod("com.alibaba.nacos.naming.controllers");
         methods.initClassMethod("com.alibaba.nacos.config.server.controller");
-        methods.initClassMethod("com.alibaba.nacos.plugin.auth.impl.controller");
     }
 
     public static void main(String[] arguments) {
