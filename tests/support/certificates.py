@@ -1,4 +1,7 @@
-"""A certificate authority for tests, and what it signed: for 127.0.0.1 and localhost, for servers and clients alike."""
+"""A certificate authority for tests, and what it signed: for 127.0.0.1 and localhost, for servers and clients alike.
+
+That has no common name: etcd refuses those of clients beside user names.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def certificates(folder: Path) -> Certificates:
     _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", "/CN=graymw tests", "-keyout", ca_key, "-out", made.ca,
              "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
              )  # fmt: skip
-    _openssl("req", *_KEY, "-subj", "/CN=gray", "-keyout", made.key, "-out", request)
+    _openssl("req", *_KEY, "-subj", "/O=graymw tests", "-keyout", made.key, "-out", request)
     _openssl("x509", "-req", "-days", "2", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",
              "-extfile", extensions, "-out", made.cert,
              )  # fmt: skip

@@ -45,6 +45,9 @@ def wheel_etcd() -> str:
     return str(Path(found.origin).parent / "etcdbin" / "etcd")
 
 
+_WHO_ARE_YOU: Final = ("user name is empty", "permission denied")
+"""What a server that is well says to nobody; the second is 3.5 where clients show certificates."""
+
 PROGRAMS: Final[Mapping[str, Callable[[], str]]] = {"3.4": debian_etcd, "3.5": wheel_etcd}
 """Finders of the program by release line."""
 
@@ -139,7 +142,7 @@ class Etcd:
         try:
             self.call("range", {"key": _encoded("well")})
         except EtcdError as error:
-            return "user name is empty" in str(error)  # well, and it asks who we are
+            return any(asked in str(error) for asked in _WHO_ARE_YOU)
         return True
 
     def call(self, method: str, body: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from graymw.errors import SourceError
-from graymw.remote.etcd.messages import Code, RefusedError, decoded, refusal
+from graymw.remote.etcd.messages import Code, RefusedError, decoded, refusal_of
 from graymw.remote.http import HttpClient
 from graymw.remote.tokens import current_token
 from graymw.settings.access import Access
@@ -58,18 +58,17 @@ class Login:
     async def _log_in(self, http: HttpClient) -> None:
         credentials = {"name": self._access.user, "password": self._access.password}
         answer = await http.request("POST", "/v3/auth/authenticate", json=credentials)
-        said = decoded(answer.content)
-        if answer.status == 200 and isinstance(said.get("token"), str):
-            self._token = said["token"]
+        if answer.status == 200:
+            self._token = str(decoded(answer.content).get("token", ""))
             return
-        error = refusal(said)
+        error = refusal_of(answer.content)
         if _NO_USERS in error.told:
             self._users = False
             return
         if error.status == Code.INVALID_ARGUMENT:
             settings = f"{self._setting}_USER and {self._setting}_PASSWORD"
             raise SourceError(f"etcd refuses user {self._access.user!r} or its password; mend {settings}")
-        raise error
+        raise self.told(error, "log-in")
 
     def told(self, error: RefusedError, what: str) -> RefusedError:
         """A refusal as a sentence with its mend.
@@ -77,10 +76,14 @@ class Login:
         Args:
             what: What was asked for, such as ``key 'a'``.
         """
-        if "user name is empty" in error.told:
+        if "CommonName" in error.told:
+            mend = f"set one without a CommonName to {self._setting}_CERT"
+            return RefusedError(error.status, error.told, f"etcd with users takes no certificate with a name; {mend}")
+        denied = error.status == Code.PERMISSION_DENIED or "denied" in error.told.lower()
+        if "user name is empty" in error.told or (denied and not self._access.user):
             mend = f"set {self._setting}_USER and {self._setting}_PASSWORD"
             return RefusedError(error.status, error.told, f"etcd wants a user for {what}; {mend}")
-        if error.status == Code.PERMISSION_DENIED or "denied" in error.told.lower():
+        if denied:
             mend = f"grant its role the permission, or mend {self._setting}_USER"
             return RefusedError(error.status, error.told, f"etcd denies user {self._access.user!r} the {what}; {mend}")
         if error.status == Code.UNAVAILABLE:

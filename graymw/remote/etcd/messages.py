@@ -201,6 +201,21 @@ def refusal(error: object) -> RefusedError:
     return RefusedError(code if isinstance(code, int) else 0, told)
 
 
+def refusal_of(content: bytes) -> RefusedError:
+    """The error of an answer that is none of success.
+
+    Raises:
+        SourceError: It is no answer of etcd's.
+    """
+    if content.startswith(_COMMON_NAME):
+        return RefusedError(0, content.decode("utf-8", "replace"))
+    return refusal(decoded(content))
+
+
+_COMMON_NAME: Final = b"CommonName of client"
+"""The one refusal that is no JSON."""
+
+
 def unreadable(content: bytes) -> SourceError:
     """What to say of an answer that etcd does not give."""
     begins = " ".join(content[:100].decode("utf-8", "replace").split())

@@ -62,7 +62,7 @@ def _elsewhere(message: WatchMessage, seen: int) -> bool:
 
 
 def _known(message: WatchMessage) -> int:
-    """Up to which revision nothing more can come. What begins a watch tells the store's, ahead of the past that follows."""
+    """Up to which revision nothing more can come; what begins a watch runs ahead of the past that follows it."""
     if message.last_revision:
         return message.last_revision
     return 0 if message.created or message.canceled else message.revision

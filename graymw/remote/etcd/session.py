@@ -22,7 +22,7 @@ from graymw.remote.etcd.messages import (
     decoded,
     encoded,
     number,
-    refusal,
+    refusal_of,
     snapshot,
     unreadable,
     watch_message,
@@ -165,7 +165,7 @@ class Session:
             except TimeoutError:
                 raise SourceError("etcd did not begin the watch in time") from None
             if status != 200:
-                raise refusal(decoded(line))
+                raise refusal_of(line)
             while True:
                 message = watch_message(line)
                 if message.canceled and not message.compact_revision:
@@ -190,7 +190,7 @@ class Session:
             answer = await self._http.request("POST", path, json=body, headers=headers)
             if answer.status == 200:
                 return decoded(answer.content)
-            error = refusal(decoded(answer.content))
+            error = refusal_of(answer.content)
             if attempt == 0 and self._login.renewable(error):
                 continue
             break

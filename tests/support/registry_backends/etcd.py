@@ -1,4 +1,4 @@
-"""etcd of both release lines: open, with users, with users and TLS."""
+"""etcd of both release lines: open, with users, with users and TLS on both sides."""
 
 from __future__ import annotations
 
@@ -74,8 +74,7 @@ def _opening(version: str, *, users: bool = False, tls: bool = False) -> Opened:
 
 
 VARIANTS: Final[dict[str, Opened]] = {
-    "3.4": _opening("3.4"),
-    "3.5": _opening("3.5"),
     "3.4-users": _opening("3.4", users=True),
+    "3.5": _opening("3.5"),
     "3.5-users-tls": _opening("3.5", users=True, tls=True),
 }
