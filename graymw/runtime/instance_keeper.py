@@ -136,12 +136,14 @@ class InstanceKeeper:
 
     async def _keep_all(self, source: CatalogueSource) -> None:
         async def take(reports: AsyncIterator[Mapping[str, tuple[Instance, ...]]]) -> AsyncIterator[None]:
-            first = True
+            last: Mapping[str, tuple[Instance, ...]] | None = None
             async for report in reports:
                 found = {service.lower(): instances for service, instances in report.items()}
                 for service in found.keys() | self._known.keys():
-                    self._report(service, found.get(service, ()), reconnected=first)
-                first = False
+                    now = found.get(service, ())
+                    if last is None or now is not last.get(service, ()):
+                        self._report(service, now, reconnected=last is None)
+                last = found
                 yield
 
         await self._again(lambda: take(source.watch_all()))

@@ -47,6 +47,9 @@ class KubernetesServices:
         MissingExtraError: The HTTP library is not installed.
     """
 
+    hold_seconds: Final = 0.0
+    """A pod that the platform takes out is gone, and its address may not even refuse: nobody is kept a while longer."""
+
     def __init__(
         self,
         url: str,
