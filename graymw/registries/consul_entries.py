@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from graymw.core.instance_metadata import instance_from_metadata, metadata_of
 from graymw.core.instances import Instance
@@ -17,6 +17,7 @@ MAX_VALUE: Final = 512
 _KEY: Final = re.compile(r"(?!consul-)[A-Za-z0-9_-]{1,128}")
 _MAX_WEIGHT: Final = 65_535
 _TAG: Final = re.compile(r"(version|weight|zone|gray|secure)=(.*)", re.DOTALL)
+_IN_NO_HOST: Final = frozenset(" /@?#")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _OWN: Final = ("version", "weight", "zone", "gray", "secure")
 SECURE: Final = "secure"
@@ -42,23 +43,30 @@ def instances_of(service: str, entries: Iterable[Mapping[str, Any]]) -> tuple[In
 
 def _instance(service: str, entry: Mapping[str, Any]) -> tuple[int, Instance] | None:
     """An instance, and the index at which it was written."""
-    described = entry.get("Service") or {}
-    host = described.get("Address") or (entry.get("Node") or {}).get("Address") or ""
+    described = _mapping(entry.get("Service"))
+    host = described.get("Address") or _mapping(entry.get("Node")).get("Address")
     port = described.get("Port")
-    if not host or not isinstance(port, int) or not 0 < port < 65_536:
+    if not _is_host(host) or type(port) is not int or not 0 < port < 65_536:
         return None
-    metadata = {**_tagged(described.get("Tags") or ()), **(described.get("Meta") or {})}
+    metadata = {**_tagged(described.get("Tags")), **_mapping(described.get("Meta"))}
     secure = str(metadata.pop(SECURE, "")).strip().lower() in _TRUE
-    weight = (described.get("Weights") or {}).get("Passing")
-    instance = instance_from_metadata(
-        service, str(host), port, metadata, weight=weight if isinstance(weight, int) else None, tls=secure
-    )
+    weight = _mapping(described.get("Weights")).get("Passing")
+    given = weight if type(weight) is int else None
     written = described.get("ModifyIndex")
-    return (written if isinstance(written, int) else 0), instance
+    instance = instance_from_metadata(service, host, port, metadata, weight=given, tls=secure)
+    return (written if type(written) is int else 0), instance
 
 
-def _tagged(tags: Iterable[object]) -> dict[str, str]:
-    pairs = (_TAG.fullmatch(str(tag)) for tag in tags)
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_host(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isprintable() and not set(value) & _IN_NO_HOST and bool(value)
+
+
+def _tagged(tags: object) -> dict[str, str]:
+    pairs = (_TAG.fullmatch(tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
     return {pair[1]: pair[2] for pair in pairs if pair is not None}
 
 

@@ -140,7 +140,7 @@ class ConsulClient:
         if not hidden:
             question = [{"Resource": "service", "Access": "read", "Segment": service}]
             verdict = await self._http.request("POST", _AUTHORIZE, json=question, headers=self._headers())
-            hidden = verdict.status == 200 and any(entry.get("Allow") is False for entry in verdict.json())
+            hidden = verdict.status == 200 and _denied(verdict.json())
         if hidden:
             raise self.forbidden(f"it may not read the service {service} and its nodes")
 
@@ -172,3 +172,9 @@ class ConsulClient:
     def _headers(self) -> dict[str, str]:
         token = current_token(self._access, self._url.password)
         return {"x-consul-token": token} if token else {}
+
+
+def _denied(verdicts: object) -> bool:
+    """Whether one of them says no. The question is no part of the stable API, so anything else counts as yes."""
+    listed = verdicts if isinstance(verdicts, list) else []
+    return any(isinstance(verdict, dict) and verdict.get("Allow") is False for verdict in listed)
