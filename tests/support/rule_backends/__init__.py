@@ -1,8 +1,8 @@
-"""Rule sources as the contract suite sees them: what holds the document, with a writer's eyes."""
+"""Rule sources as the contract suite sees them: what holds the document, and somebody who writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -13,23 +13,40 @@ from graymw.runtime.ports import RuleSource
 
 
 class RuleBackend(Protocol):
-    """A place for one document."""
+    """What holds the document, running and empty.
 
-    def write(self, text: str) -> None:
-        """Put a document there."""
+    Attributes:
+        lacks: Laws (names of tests) that this one cannot have, each with the reason.
+        seconds: Longest time until a change is seen, on a busy machine.
+    """
 
-    def delete(self) -> None:
-        """Take it away."""
+    lacks: Mapping[str, str]
+    seconds: float
 
     def source(self) -> RuleSource:
-        """A reader of it."""
+        """A source that reads it, as a user would set it up."""
+
+    def source_with_wrong_login(self) -> RuleSource | None:
+        """The same with credentials that the server refuses; None where it runs without a log-in."""
+
+    def write(self, text: str) -> None:
+        """Replace the document as a careful writer does."""
+
+    def delete(self) -> None:
+        """Take it out."""
+
+    def stop(self) -> None:
+        """End the server."""
+
+    def start(self) -> None:
+        """Start it again at the same place; what was last written is there when this returns."""
 
 
 Opened: TypeAlias = Callable[[Path], AbstractContextManager[RuleBackend]]
 
 
 def variants() -> dict[str, Opened]:
-    """All backends there are, by name and variant: ``consul-1.8``.
+    """All there are, by name and variant: ``redis-tls``.
 
     Each is a module of this package with ``VARIANTS``: by name, what opens one in a folder.
     """

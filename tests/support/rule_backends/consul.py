@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,9 @@ KEY: Final = "graymw/rules.yaml"
 class ConsulBackend:
     """A key of a Consul."""
 
+    lacks: Mapping[str, str] = {"test_a_document_of_a_mebibyte_comes_whole": "Consul keeps 512 KiB in a key"}
+    seconds = 5.0
+
     def __init__(self, consul: Consul) -> None:
         self._consul = consul
 
@@ -28,13 +31,24 @@ class ConsulBackend:
         self._consul.remove(KEY)
 
     def source(self) -> RuleSource:
-        return ConsulSource(f"consul://{self._consul.authority}/{KEY}", Access())
+        return ConsulSource(f"consul://{self._consul.authority}/{KEY}", Access(token=self._consul.token))
+
+    def source_with_wrong_login(self) -> RuleSource | None:
+        if not self._consul.token:
+            return None
+        return ConsulSource(f"consul://{self._consul.authority}/{KEY}", Access(token="wr0ng-token"))
+
+    def stop(self) -> None:
+        self._consul.stop()
+
+    def start(self) -> None:
+        self._consul.start()
 
 
-def _opening(line: str) -> Opened:
+def _opening(line: str, *, access_control: bool = False) -> Opened:
     @contextmanager
     def opened(folder: Path) -> Iterator[ConsulBackend]:
-        with running(folder, line=line, in_memory=True) as consul:
+        with running(folder, line=line, access_control=access_control) as consul:
             yield ConsulBackend(consul)
 
     def open_(folder: Path) -> AbstractContextManager[ConsulBackend]:
@@ -43,4 +57,4 @@ def _opening(line: str) -> Opened:
     return open_
 
 
-VARIANTS: Final[dict[str, Opened]] = {"1.8": _opening("1.8"), "1.12": _opening("1.12")}
+VARIANTS: Final[dict[str, Opened]] = {"1.8": _opening("1.8"), "1.12-tokens": _opening("1.12", access_control=True)}
