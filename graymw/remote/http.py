@@ -16,11 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
-from opentelemetry.context.context import Context
-
 from graymw.errors import MissingExtraError, SourceError
+from graymw.remote.unseen import unseen
 from graymw.settings.access import Access
 
 if TYPE_CHECKING:
@@ -30,14 +27,6 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Longest answer that is read, in bytes."""
 
 CONNECT_SECONDS: Final = 3.0
-
-_UNSEEN: Final = Context(
-    {
-        _SUPPRESS_INSTRUMENTATION_KEY: True,
-        _SUPPRESS_HTTP_INSTRUMENTATION_KEY: True,
-        "suppress_instrumentation": True,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +181,7 @@ class HttpClient:
             place = (self._first + attempt) % places
             request = self._client.build_request(method, self._base_urls[place] + path, timeout=timeout, **body)
             try:
-                with self._told(request.url), _unseen():
+                with self._told(request.url), unseen():
                     response = await self._client.send(request, stream=True)
             except UnreachableError:
                 if attempt + 1 == places:
@@ -277,15 +266,6 @@ def tls_context(access: Access, backend: str) -> ssl.SSLContext:
             f"{backend}: the certificates cannot be used: {told}; check the settings that end in _CA, _CERT and _KEY"
         ) from error
     return context
-
-
-@contextmanager
-def _unseen() -> Iterator[None]:
-    token = otel_context.attach(_UNSEEN)
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
 
 
 def _lowered(headers: httpx.Headers) -> dict[str, str]:
