@@ -28,6 +28,16 @@ def format_of(name: str) -> str | None:
     return suffix if suffix in FORMATS else None
 
 
+def format_of_text(text: str) -> str:
+    """Format of a document that can be read, by its looks."""
+    start = text.lstrip()[:1]
+    if _TOML_START.match(text):
+        return "toml"
+    if start in ("{", "[") and _read_as("json", text, Problems()) is not None:
+        return "json"
+    return "yaml"
+
+
 def read(
     source: str | bytes | bytearray | Mapping[str, object],
     problems: Problems,

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hypothesis import given, reject, settings
+from strategies import documents
+
+from graymw.core.document import mapping_of, parse, yaml_of
+from graymw.core.model import RuleDocument
+from graymw.editing.texts import Tree, edited
+from graymw.errors import MissingExtraError, RulesError, SourceError
+
+YAML = """\
+# Who is shown what.
+schema: 1
+releases:
+  checkout:            # the shop
+    services: [orders, payments]
+    stable: "v1"
+    rules:
+      # our own people first
+      - name: testers
+        match: {header: {x-gray-version: "true"}}
+        use: v2
+      - name: canary
+        split: {v2: 10%, v3: 0.25%}   # the rest stays
+
+  search:
+    stable: 'v1'
+    rules: []
+"""
+
+
+def nothing(_tree: Tree) -> None: ...
+
+
+def to_half(tree: Tree) -> None:
+    tree["releases"]["checkout"]["rules"][1]["split"]["v2"] = "50%"
+
+
+def test_yaml_keeps_everything_but_the_change() -> None:
+    assert edited(YAML, None, nothing) == YAML
+    assert edited(YAML, "yaml", to_half) == YAML.replace("v2: 10%", "v2: 50%")
+
+
+@pytest.mark.parametrize("text", ["a:\n- b\n- c: 1\n  d: 2\n", "a:\n  - b\n", "a:\n    - b\n", "a: {b: [1, 2]}\n"])
+def test_yaml_keeps_how_lists_are_indented(text: str) -> None:
+    assert edited(text, "yaml", nothing) == text
+
+
+def test_json_keeps_order_and_indentation() -> None:
+    text = json.dumps({"schema": 1, "releases": {"a": {"stable": "é", "x": 1}}}, indent=4, ensure_ascii=False)
+    assert edited(text, None, nothing) == text
+    assert edited('{"b": 1, "a": 2}\n', None, nothing) == '{"b": 1, "a": 2}\n'
+
+
+def test_toml_keeps_comments() -> None:
+    text = '# who\nschema = 1\n\n[releases.checkout]  # the shop\nstable = "v1"\n'
+
+    def off(tree: Tree) -> None:
+        tree["releases"]["checkout"]["enabled"] = False
+
+    assert edited(text, None, nothing) == text
+    assert edited(text, None, off) == text + "enabled = false\n"
+
+
+@settings(max_examples=30)
+@given(document=documents(max_releases=2))
+def test_whatever_the_document_it_says_the_same_afterwards(document: RuleDocument) -> None:
+    try:
+        text = json.dumps(mapping_of(document))
+        revision = parse(text).revision
+    except (RulesError, ValueError):
+        reject()  # the model can hold what no text says
+    for same in (text, yaml_of(document)):
+        assert parse(edited(same, None, nothing)).revision == revision
+
+
+@pytest.mark.parametrize("format_", ["yaml", "json", "toml"])
+def test_a_text_that_cannot_be_read_is_told(format_: str) -> None:
+    with pytest.raises(SourceError, match="that can be changed"):
+        edited("{ ] = :", format_, nothing)
+
+
+@pytest.mark.parametrize(("library", "text"), [("ruamel.yaml", "a: 1\n"), ("tomlkit", "a = 1\n")])
+def test_a_missing_library_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, library: str, text: str) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'graymw\[edit\]'"):
+        edited(text, None, nothing)
