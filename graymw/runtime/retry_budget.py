@@ -6,11 +6,14 @@ last ten seconds, plus a few each second for those who make few calls.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Final, NamedTuple
+from weakref import WeakSet
 
 from graymw.core.model import SHARE_SCALE
 
@@ -30,7 +33,7 @@ class _Sample(NamedTuple):
 
 
 class RetryBudget:
-    """Counts calls, and says whether one more retry may be made. Thread-safe to within a retry or two.
+    """Counts calls, and says whether one more retry may be made. Thread-safe.
 
     Calls are only counted; how many of them were within the window is worked out when a retry is asked for, from
     samples taken at such moments, in between as if calls came evenly.
@@ -48,33 +51,60 @@ class RetryBudget:
         """Call it once for each call that could be retried."""
         self._asked = 0
         self._retries = 0
+        self._lock = threading.Lock()
+        _budgets.add(self)
         self._samples: deque[_Sample] = deque([_Sample(clock(), 0, 0)])
 
     def take(self) -> bool:
         """Whether one more retry may be made now; then it counts as made."""
         if not self._share:
             return False
-        now = self._clock()
-        calls = self._counted()
-        samples = self._samples
-        while len(samples) > 1 and now - samples[1].moment >= WINDOW:
+        with self._lock:
+            now = self._clock()
+            calls = self._counted()
+            samples = self._samples
+            self._move_on(now, calls)
+            recent = calls - samples[0].calls
+            made = self._retries - samples[0].retries
+            if now - samples[-1].moment >= _SAMPLED:
+                samples.append(_Sample(now, calls, self._retries))
+            if made + 1 > recent * self._share / SHARE_SCALE + SPARE * WINDOW:
+                return False
+            self._retries += 1
+            return True
+
+    def _move_on(self, now: float, calls: int) -> None:
+        """Let the samples begin where the window does. Retries were made next to a sample, calls evenly in between."""
+        samples, begin = self._samples, now - WINDOW
+        while len(samples) > 1 and samples[1].moment <= begin:
             samples.popleft()
-        oldest = samples[0]
-        within = min(1.0, WINDOW / max(now - oldest.moment, 1e-9))
-        recent = (calls - oldest.calls) * within
-        made = (self._retries - oldest.retries) * within
-        if now - samples[-1].moment >= _SAMPLED:
-            samples.append(_Sample(now, calls, self._retries))
-        if made + 1 > recent * self._share / SHARE_SCALE + SPARE * WINDOW:
-            return False
-        self._retries += 1
-        return True
+        first = samples[0]
+        if first.moment < begin:
+            after = samples[1] if len(samples) > 1 else _Sample(now, calls, self._retries)
+            gone = (begin - first.moment) / (after.moment - first.moment)
+            samples[0] = _Sample(begin, first.calls + round((after.calls - first.calls) * gone), after.retries)
 
     def give_back(self) -> None:
-        """The retry that was taken last was not made."""
-        self._retries -= 1
+        """A retry that was taken was not made."""
+        with self._lock:
+            self._retries -= 1
+
+    def unlock(self) -> None:
+        """Another thread of the parent may have held the lock when it forked."""
+        self._lock = threading.Lock()
 
     def _counted(self) -> int:
         """Calls so far; asking advances the counter as well."""
         self._asked += 1
         return next(self._calls) - self._asked + 1
+
+
+_budgets: WeakSet[RetryBudget] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for budget in list(_budgets):
+        budget.unlock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -44,7 +44,8 @@ def test_an_instance_that_leaves_moves_only_its_own_keys_and_one_that_comes_only
 
 def test_everybody_gets_keys_by_weight() -> None:
     members = [instance(port, 1 + port % 2) for port in range(1, 11)]
-    found = Counter(Ring(members).find(str(number)) for number in range(20_000))
+    made = Ring(members)
+    found = Counter(made.find(str(number)) for number in range(20_000))
     for one in members:
         assert found[one] / 20_000 == pytest.approx(one.weight / 15, rel=0.4)
 
