@@ -16,12 +16,12 @@ MAX_VALUE: Final = 512
 
 _KEY: Final = re.compile(r"(?!consul-)[A-Za-z0-9_-]{1,128}")
 _MAX_WEIGHT: Final = 65_535
-_TAG: Final = re.compile(r"(version|weight|zone|gray|secure)=(.*)", re.DOTALL)
+_TAG: Final = re.compile(r"(version|weight|zone|gray|tls|secure)=(.*)", re.DOTALL)
 _IN_NO_HOST: Final = frozenset(" /@?#")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_OWN: Final = ("version", "weight", "zone", "gray", "secure")
+_OWN: Final = ("version", "weight", "zone", "gray", "tls", "secure")
 SECURE: Final = "secure"
-"""Metadata key that says that an instance is spoken to over TLS; Spring Cloud Consul writes it too."""
+"""What Spring Cloud Consul calls ``tls``."""
 
 
 def instances_of(service: str, entries: Iterable[Mapping[str, Any]]) -> tuple[Instance, ...]:
