@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Final, NoReturn, TypeAlias
 
 from graymw.errors import MissingExtraError, Problem, SettingsError
-from graymw.registries.dns import DnsRegistry
 from graymw.registries.static import StaticRegistry
 from graymw.runtime.instance_keeper import HOLD_SECONDS, InstanceKeeper
 from graymw.runtime.ports import InstanceSource, Registrar, Registry
@@ -17,6 +16,12 @@ SourceFactory: TypeAlias = Callable[[str, Settings], InstanceSource]
 RegistrarFactory: TypeAlias = Callable[[str, Settings], Registrar]
 
 STATIC: Final = "static"
+
+
+def _dns(url: str, _settings: Settings) -> InstanceSource:
+    from graymw.registries.dns import DnsRegistry  # noqa: PLC0415 - only where it is used
+
+    return DnsRegistry(url)
 
 
 def _etcd_services(url: str, settings: Settings) -> InstanceSource:
@@ -63,7 +68,7 @@ def _nacos_registrar(url: str, settings: Settings) -> Registrar:
 
 SOURCES: Final[dict[str, SourceFactory]] = {
     "consul": _consul_services,
-    "dns": lambda url, _settings: DnsRegistry(url),
+    "dns": _dns,
     "etcd": _etcd_services,
     "kubernetes": _kubernetes_services,
     "nacos": _nacos_services,

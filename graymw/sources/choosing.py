@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from graymw.errors import Problem, SettingsError
+from graymw.errors import MissingExtraError, Problem, SettingsError
 from graymw.runtime.ports import RuleSource
 from graymw.settings.schema import Settings
 from graymw.sources.file import FileSource
@@ -21,9 +21,17 @@ def _consul(url: str, settings: Settings) -> RuleSource:
     return ConsulSource(url, settings.rules_access)
 
 
+def _redis(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.redis import RedisSource  # noqa: PLC0415 - only where it is used
+
+    return RedisSource(url, settings.rules_access)
+
+
 SCHEMES: Final[dict[str, Factory]] = {
     "consul": _consul,
     "file": lambda url, _settings: FileSource(url),
+    "redis": _redis,
+    "rediss": _redis,
 }
 """Makers of sources by URL scheme; what follows a ``+`` (``etcd+https``) is left to the maker."""
 
@@ -34,7 +42,8 @@ def source_for(settings: Settings) -> RuleSource | None:
     """The source of the rule document; None where no rules are set.
 
     Raises:
-        SettingsError: No source speaks the scheme of ``GRAYMW_RULES``, or the URL names what cannot be.
+        SettingsError: No source speaks the scheme of ``GRAYMW_RULES``, the URL names what cannot be, or the library
+            that speaks to it is not installed.
     """
     if settings.rules:
         scheme = _SCHEME.match(settings.rules)
@@ -43,8 +52,18 @@ def source_for(settings: Settings) -> RuleSource | None:
         maker = SCHEMES.get(scheme[1].lower())
         if maker is None:
             raise SettingsError([_unknown(scheme[1])])
-        return maker(settings.rules, settings)
+        try:
+            return maker(settings.rules, settings)
+        except MissingExtraError as error:
+            mend = f"pip install 'graymw[{error.extra}]'"
+            raise SettingsError([Problem("GRAYMW_RULES", f"{error.library} is not installed", mend)]) from error
     return ShortFormSource(settings) if settings.short_form else None
+
+
+def scheme_of(rules: str) -> str:
+    """Scheme of a URL without what follows a ``+``, in lower case; a path is a ``file``."""
+    scheme = _SCHEME.match(rules)
+    return scheme[1].lower() if scheme is not None else "file"
 
 
 def _unknown(scheme: str) -> Problem:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from rule_backends import RuleBackend, variants
@@ -46,11 +47,14 @@ def text(fetched: Fetched) -> str | None:
 
 
 class Watched:
-    """What a watch yields, with a deadline on each wait."""
+    """What a watch yields, with a deadline on each wait; closed at the end of ``finish``."""
+
+    opened: ClassVar[list[AsyncIterator[Fetched]]] = []
 
     def __init__(self, backend: RuleBackend, source: RuleSource | None = None) -> None:
         self._seconds = backend.seconds
         self._changes = (source or backend.source()).watch()
+        self.opened.append(self._changes)
 
     async def next(self) -> Fetched:
         return await asyncio.wait_for(anext(self._changes), self._seconds)
@@ -60,6 +64,21 @@ class Watched:
         async with asyncio.timeout(self._seconds):
             while text(await anext(self._changes)) != wanted:
                 pass
+
+
+def finish(steps: Coroutine[object, object, None]) -> None:
+    """Run a test's steps; watches end before their loop does, as they do in a process."""
+
+    async def run() -> None:
+        try:
+            await steps
+        finally:
+            while Watched.opened:
+                changes = Watched.opened.pop()
+                if isinstance(changes, AsyncGenerator):
+                    await changes.aclose()
+
+    asyncio.run(run())
 
 
 def test_it_loads_what_was_written(backend: RuleBackend) -> None:
@@ -87,7 +106,7 @@ def test_a_watch_begins_with_what_is_there(backend: RuleBackend) -> None:
         backend.write("a")
         assert text(await Watched(backend).next()) == "a"
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_a_watch_begins_where_nothing_is_there_and_sees_it_come(backend: RuleBackend) -> None:
@@ -97,7 +116,7 @@ def test_a_watch_begins_where_nothing_is_there_and_sees_it_come(backend: RuleBac
         backend.write("a")
         assert text(await watched.next()) == "a"
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_a_watch_sees_every_kind_of_change(backend: RuleBackend) -> None:
@@ -112,7 +131,7 @@ def test_a_watch_sees_every_kind_of_change(backend: RuleBackend) -> None:
         backend.write("b")
         assert text(await watched.next()) == "b"
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_the_last_of_many_changes_is_never_lost(backend: RuleBackend) -> None:
@@ -125,7 +144,7 @@ def test_the_last_of_many_changes_is_never_lost(backend: RuleBackend) -> None:
                 backend.write(f"{round_} {number}")
             await watched.until(f"{round_} 9")
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_a_change_between_two_watches_is_not_lost(backend: RuleBackend) -> None:
@@ -136,7 +155,7 @@ def test_a_change_between_two_watches_is_not_lost(backend: RuleBackend) -> None:
         backend.write("b")
         assert text(await Watched(backend, source).next()) == "b"
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_two_watches_of_one_source_do_not_disturb_each_other(backend: RuleBackend) -> None:
@@ -149,7 +168,7 @@ def test_two_watches_of_one_source_do_not_disturb_each_other(backend: RuleBacken
         backend.write("b")
         assert text(await first.next()) == text(await second.next()) == "b"
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_a_watch_can_be_cancelled_while_it_waits(backend: RuleBackend) -> None:
@@ -163,7 +182,7 @@ def test_a_watch_can_be_cancelled_while_it_waits(backend: RuleBackend) -> None:
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, backend.seconds)
 
-    asyncio.run(run())
+    finish(run())
 
 
 def test_a_document_of_a_mebibyte_comes_whole(backend: RuleBackend) -> None:
@@ -178,7 +197,7 @@ def test_a_document_of_a_mebibyte_comes_whole(backend: RuleBackend) -> None:
         assert text(await watched.next()) == document
         assert text(await backend.source().load()) == document
 
-    asyncio.run(run())
+    finish(run())
 
 
 def document(share: int) -> str:
