@@ -9,7 +9,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, TypeAlias
 
-from graymw.runtime.ports import RuleSource
+from graymw.runtime.ports import RuleSource, RuleStore
 
 
 class RuleBackend(Protocol):
@@ -27,6 +27,12 @@ class RuleBackend(Protocol):
         """A source that reads it, as a user would set it up."""
 
     def source_with_wrong_login(self) -> RuleSource | None:
+        """The same with credentials that the server refuses; None where it runs without a log-in."""
+
+    def store(self) -> RuleStore | None:
+        """What graymw writes it by; None where it cannot."""
+
+    def store_with_wrong_login(self) -> RuleStore | None:
         """The same with credentials that the server refuses; None where it runs without a log-in."""
 
     def write(self, text: str) -> None:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from graymw.runtime.ports import RuleSource
+from graymw.runtime.ports import RuleSource, RuleStore
 from graymw.sources.file import FileSource
+from graymw.sources.file_store import FileStore
 from rule_backends import Opened
 
 NO_SERVER: Final = "a file has no server"
@@ -25,6 +26,7 @@ class FileBackend:
             "test_a_process_starts_with_the_copy_on_disk_while_the_server_is_down",
             "test_a_server_that_is_not_there_is_an_error_in_words",
             "test_a_wrong_login_is_told_and_retried",
+            "test_a_store_out_of_reach_is_told",
         ],
         NO_SERVER,
     )
@@ -37,6 +39,12 @@ class FileBackend:
         return FileSource(self.path)
 
     def source_with_wrong_login(self) -> RuleSource | None:
+        return None
+
+    def store(self) -> RuleStore | None:
+        return FileStore(self.path)
+
+    def store_with_wrong_login(self) -> RuleStore | None:
         return None
 
     def write(self, text: str) -> None:
