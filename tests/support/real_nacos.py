@@ -57,8 +57,8 @@ server.ssl.certificate=file:{cert}
 server.ssl.certificate-private-key=file:{key}
 nacos.remote.server.rpc.tls.enableTls=true
 nacos.remote.server.rpc.tls.compatibility=false
-nacos.remote.server.rpc.tls.certChainFile={cert}
-nacos.remote.server.rpc.tls.certPrivateKey={key}
+nacos.remote.server.rpc.tls.certChainFile=file:{cert}
+nacos.remote.server.rpc.tls.certPrivateKey=file:{key}
 """
 
 
