@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
-from graymw.core.document.reading import format_of_text
+from graymw.core.document import format_of_text
 from graymw.errors import MissingExtraError, SourceError
 
 Tree: TypeAlias = MutableMapping[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from graymw.core.document import parsing, reading, short
 from graymw.core.document.canonical import canonical_text, mapping_of, revision_of
-from graymw.core.document.reading import format_of
+from graymw.core.document.reading import format_of, format_of_text
 from graymw.core.document.tree import Cursor, Problems
 from graymw.core.model import RuleDocument
 from graymw.errors import Problem, RulesError
@@ -21,6 +21,7 @@ __all__ = [
     "examine",
     "examine_short_form",
     "format_of",
+    "format_of_text",
     "mapping_of",
     "parse",
     "revision_of",
