@@ -9,8 +9,10 @@ import base64
 import importlib.util
 import json
 import os
+import shutil
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,6 +22,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 import pytest
 from certificates import Certificates
 from real_servers import LOOPBACK, REQUIRED, binary, real_server
+from serving import Service
 
 from graymw.demo.processes import free_ports
 
@@ -76,7 +79,9 @@ class Etcd:
         client_certificates: bool = False,
         options: tuple[str, ...] = (),
     ) -> None:
-        self.port, self._peer_port = free_ports(2)
+        self.port, self.peer_port = free_ports(2)
+        self._initial_cluster = self._as_member
+        self._service: Service | None = None
         self._program = program
         self._folder = folder
         self._certificates = certificates
@@ -96,13 +101,50 @@ class Etcd:
         """Where its JSON gateway listens."""
         return f"{'https' if self._certificates else 'http'}://{LOOPBACK}:{self.port}"
 
+    @classmethod
+    def cluster(cls, program: str, folder: Path, size: int) -> list[Self]:
+        """Run several that are one cluster."""
+        members = []
+        for number in range(size):
+            (folder / str(number)).mkdir()
+            members.append(cls(program, folder / str(number)))
+        together = ",".join(member._as_member for member in members)
+        for member in members:
+            member._initial_cluster = together
+        with ThreadPoolExecutor(size) as starting:
+            return list(starting.map(cls.start, members))
+
+    @property
+    def _as_member(self) -> str:
+        return f"etcd{self.port}=http://{LOOPBACK}:{self.peer_port}"
+
     def start(self) -> Self:
         """Run it until it is well; with the data it had when it was stopped."""
         assert self._running is None, "it runs already"
         with ExitStack() as running:
-            running.enter_context(real_server(self._command(), self._folder, self.port, self._is_well))
+            server = real_server(self._command(), self._folder, self.port, self._is_well)
+            self._service = running.enter_context(server)
             self._running = running.pop_all()
         return self
+
+    def kill(self) -> None:
+        """End it without a word."""
+        assert self._service is not None
+        self._service.process.kill()
+        self._service.process.wait()
+        self.stop()
+
+    def forget(self) -> None:
+        """Lose its data while it is stopped."""
+        shutil.rmtree(self._folder / "data")
+
+    def clear(self) -> None:
+        """Run, and hold nothing: neither keys nor leases."""
+        if self._running is None:
+            self.start()
+        self.call("deleterange", {"key": "AA==", "range_end": "AA=="})
+        for lease in self.leases():
+            self.revoke(lease)
 
     def stop(self) -> None:
         """End it as a service manager does; no error where it does not run."""
@@ -117,7 +159,7 @@ class Etcd:
         self.start()
 
     def _command(self) -> list[str]:
-        peer = f"http://{LOOPBACK}:{self._peer_port}"
+        peer = f"http://{LOOPBACK}:{self.peer_port}"
         command = [
             self._program,
             f"--name=etcd{self.port}",
@@ -126,7 +168,7 @@ class Etcd:
             f"--advertise-client-urls={self.url}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=etcd{self.port}={peer}",
+            f"--initial-cluster={self._initial_cluster}",
             "--log-level=warn",
             "--logger=zap",
             "--unsafe-no-fsync",
@@ -145,17 +187,25 @@ class Etcd:
             return any(asked in str(error) for asked in _WHO_ARE_YOU)
         return True
 
-    def call(self, method: str, body: Mapping[str, Any]) -> Any:
+    def watchers(self) -> int:
+        """How many watches it serves."""
+        with self._opener.open(f"{self.url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("etcd_debugging_mvcc_watcher_total ")))
+
+    def call(self, method: str, body: Mapping[str, Any], *, token: str = "") -> Any:
         """Ask its gateway.
 
         Args:
             method: Path beneath ``/v3/``; a bare name is one of the key-value store.
+            token: Whose; default: of the user who may do everything, where there are users.
 
         Raises:
             EtcdError: It refuses.
         """
         path = method if "/" in method else f"kv/{method}"
-        headers = {"Authorization": self._token} if self._token else {}
+        token = token or self._token
+        headers = {"Authorization": token} if token else {}
         request = Request(f"{self.url}/v3/{path}", json.dumps(body).encode(), headers)
         try:
             with self._opener.open(request, timeout=10) as answer:

@@ -44,6 +44,11 @@ class Cluster:
         """The URL without credentials."""
         return self.url.shown
 
+    @property
+    def token(self) -> str:
+        """What a log-in gave; empty before the first."""
+        return self._login.token
+
     def session(self) -> Session:
         """Connections of the running event loop."""
         return Session(self.url.base_urls, self._access, self._login)

@@ -23,12 +23,15 @@ class Login:
     Args:
         access: User and password, or a ready token; without either, requests go as nobody.
         setting: Prefix of the settings that hold them, such as ``GRAYMW_REGISTRY``.
+
+    Attributes:
+        token: What the last log-in gave; empty without one.
     """
 
     def __init__(self, access: Access, setting: str) -> None:
         self._access = access
         self._setting = setting
-        self._token = ""
+        self.token = ""
         self._users = bool(access.user)
 
     async def headers(self, http: HttpClient) -> dict[str, str]:
@@ -39,9 +42,9 @@ class Login:
         """
         if self._access.token:
             return {"authorization": current_token(self._access)}
-        if self._users and not self._token:
+        if self._users and not self.token:
             await self._log_in(http)
-        return {"authorization": self._token} if self._token else {}
+        return {"authorization": self.token} if self.token else {}
 
     def renewable(self, error: RefusedError, *, watch: bool = False) -> bool:
         """Whether a refusal may be the token's fault and another log-in may mend it; forgets the token then.
@@ -52,14 +55,14 @@ class Login:
         stale = error.status == Code.UNAUTHENTICATED or any(said in error.told for said in _STALE)
         if not self._access.user or self._access.token or not (stale or (watch and "denied" in error.told.lower())):
             return False
-        self._users, self._token = True, ""
+        self._users, self.token = True, ""
         return True
 
     async def _log_in(self, http: HttpClient) -> None:
         credentials = {"name": self._access.user, "password": self._access.password}
         answer = await http.request("POST", "/v3/auth/authenticate", json=credentials)
         if answer.status == 200:
-            self._token = str(decoded(answer.content).get("token", ""))
+            self.token = str(decoded(answer.content).get("token", ""))
             return
         error = refusal_of(answer.content)
         if _NO_USERS in error.told:

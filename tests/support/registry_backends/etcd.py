@@ -10,6 +10,7 @@ from typing import Final
 
 from certificates import certificates
 from real_etcd import PASSWORD, PROGRAMS, USER, Etcd
+
 from registry_backends import Opened
 
 PREFIX: Final = "graymw/services/"
