@@ -179,7 +179,9 @@ class HttpClient:
         places = len(self._base_urls)
         for attempt in range(places):
             place = (self._first + attempt) % places
-            request = self._client.build_request(method, self._base_urls[place] + path, timeout=timeout, **body)
+            request = self._client.build_request(
+                method, self._base_urls[place] + path, timeout=timeout, extensions={"trace": _Handshake()}, **body
+            )
             try:
                 with self._told(request.url), unseen():
                     response = await self._client.send(request, stream=True)
@@ -217,6 +219,19 @@ class HttpClient:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+class _Handshake:
+    """Closes a connection whose TLS handshake is cancelled; httpcore leaves that to the garbage collector."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._stream = told["return_value"]
+        elif event == "connection.start_tls.failed" and self._stream is not None:
+            await self._stream.aclose()
 
 
 class UnreachableError(SourceError):

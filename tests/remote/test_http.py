@@ -167,6 +167,25 @@ def test_a_request_that_waits_ends_when_it_is_cancelled(place: Place) -> None:
     assert asyncio.run(run()) < 1
 
 
+def test_a_connection_is_closed_where_its_handshake_is_cancelled() -> None:
+    async def run() -> None:
+        came: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        server = await asyncio.start_server(lambda *streams: came.put_nowait(streams), "127.0.0.1", 0)
+        client = HttpClient([f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"], Access(), backend="consul")
+        waiting = asyncio.ensure_future(client.request("GET", "/"))
+        reader, writer = await came.get()
+        assert await reader.readexactly(1) == b"\x16"  # a handshake (RFC 8446, §5.1), which is never answered
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.wait_for(reader.read(), 5)  # ends where the client's side is closed
+        writer.close()
+        await client.close()
+        server.close()
+
+    asyncio.run(run())
+
+
 def test_nobody_traces_carries_or_routes_it(place: Place) -> None:
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
