@@ -28,15 +28,15 @@ class Certificates:
     key: Path
 
 
-def certificates(folder: Path) -> Certificates:
-    """Make an authority of its own, and one certificate."""
+def certificates(folder: Path, subject: str = "/O=graymw tests") -> Certificates:
+    """Make an authority of its own, and one certificate; a ``subject`` with a name (CN) is a user to some servers."""
     made = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
     ca_key, request, extensions = folder / "ca-key.pem", folder / "request.pem", folder / "leaf.cnf"
     extensions.write_text(_LEAF)
     _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", "/CN=graymw tests", "-keyout", ca_key, "-out", made.ca,
              "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
              )  # fmt: skip
-    _openssl("req", *_KEY, "-subj", "/O=graymw tests", "-keyout", made.key, "-out", request)
+    _openssl("req", *_KEY, "-subj", subject, "-keyout", made.key, "-out", request)
     _openssl("x509", "-req", "-days", "2", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",
              "-extfile", extensions, "-out", made.cert,
              )  # fmt: skip

@@ -72,7 +72,7 @@ class Kubernetes:
         self._store_folder = folder / "etcd"
         self._store_folder.mkdir()
         self.store = Etcd(debian_etcd(), self._store_folder)
-        self._certificates = certificates(folder)
+        self._certificates = certificates(folder, "/CN=gray")
         self.ca = self._certificates.ca
         self._signer = folder / "service-account.key"
         subprocess.run(

@@ -184,9 +184,7 @@ class Catalogue:
         Pods and slices come on two watches. An endpoint whose pod is not known yet, or is another one of that name, may
         be gray, so it takes no traffic until its pod is seen.
         """
-        metadata = {**slice_.metadata, "namespace": slice_.namespace}
-        if endpoint.zone:
-            metadata["zone"] = endpoint.zone
+        metadata = {"zone": endpoint.zone, **slice_.metadata, "namespace": slice_.namespace}
         if endpoint.pod is None:
             return metadata
         metadata["pod"] = endpoint.pod.key[1]
