@@ -21,6 +21,24 @@ def _consul(url: str, settings: Settings) -> RuleSource:
     return ConsulSource(url, settings.rules_access)
 
 
+def _nacos(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.nacos import NacosSource  # noqa: PLC0415 - only where it is used
+
+    return NacosSource(url, settings.rules_access)
+
+
+def _http(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.http import HttpSource  # noqa: PLC0415 - only where it is used
+
+    return HttpSource(url, settings.rules_access)
+
+
+def _etcd(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.etcd import EtcdSource  # noqa: PLC0415 - only where it is used
+
+    return EtcdSource(url, settings.rules_access)
+
+
 def _redis(url: str, settings: Settings) -> RuleSource:
     from graymw.sources.redis import RedisSource  # noqa: PLC0415 - only where it is used
 
@@ -29,7 +47,11 @@ def _redis(url: str, settings: Settings) -> RuleSource:
 
 SCHEMES: Final[dict[str, Factory]] = {
     "consul": _consul,
+    "etcd": _etcd,
     "file": lambda url, _settings: FileSource(url),
+    "nacos": _nacos,
+    "http": _http,
+    "https": _http,
     "redis": _redis,
     "rediss": _redis,
 }
