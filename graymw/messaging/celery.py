@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from graymw.errors import MissingExtraError
 from graymw.messaging.gate import elsewhere, own_queue
-from graymw.messaging.headers import consuming, inject
+from graymw.messaging.headers import OURS, consuming, inject
 from graymw.runtime import counters, tracing
 
 try:
@@ -100,7 +100,7 @@ class GrayTask(Task):  # type: ignore[misc]
             return super().__call__(*args, **kwargs)
         if request.is_eager:  # a call in its caller's place and context
             return self._work(*args, **kwargs)
-        headers = {name: getattr(request, name, None) for name in {"baggage", *tracing.propagation().fields}}
+        headers = {name: getattr(request, name, None) for name in OURS | tracing.propagation().fields}
         with consuming(headers):
             self._hand_over(headers, request)
             return self._work(*args, **kwargs)

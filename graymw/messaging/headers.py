@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextvars import Token
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
@@ -41,6 +41,13 @@ log = logging.getLogger("graymw.messaging")
 Headers: TypeAlias = Mapping[str, object] | Iterable[tuple[str, object]] | None
 """Headers of a message, as its library gives them: values are text or bytes, those of other types do not count."""
 
+OURS: Final = frozenset({"baggage", SIGNATURE_KEY})
+"""Headers that tell the decision.
+
+The signature stands in one of its own as well: an instrumentation of OpenTelemetry that comes after us writes baggage
+over ours, of the same members but without it.
+"""
+
 
 def inject(headers: MutableMapping[str, Any]) -> None:
     """Write the decision, the application's baggage and the trace of the work at hand on a message.
@@ -70,17 +77,16 @@ def _inject(headers: MutableMapping[str, Any]) -> None:
         headers.update({name: value for name, value in carrier.items() if name.lower() != "baggage"})
     if carried is None:
         return
-    value = wire.compose(_signed(engine, carried.gray), _application(ambient, carried, present.get("baggage")))
-    for name in [name for name in headers if name.lower() == "baggage"]:
+    application = _application(ambient, carried, present.get("baggage"))
+    gray = carried.gray.wire
+    signature = engine.signer.signature(gray, engine.clock()) if engine.signer is not None and gray else ""
+    value = wire.compose(f"{gray},{SIGNATURE_KEY}={signature}" if signature else gray, application)
+    for name in [name for name in headers if name.lower() in OURS]:
         del headers[name]
     if value:
         headers["baggage"] = value
-
-
-def _signed(engine: Engine, gray: GrayContext) -> str:
-    if engine.signer is None or not gray.wire:
-        return gray.wire
-    return f"{gray.wire},{SIGNATURE_KEY}={engine.signer.signature(gray.wire, engine.clock())}"
+    if signature:
+        headers[SIGNATURE_KEY] = signature
 
 
 def _application(ambient: Context, carried: Carried, present: str | None) -> str:
@@ -113,15 +119,18 @@ def inherited(engine: Engine, fields: Mapping[str, str]) -> Carried:
     gray_text, application = wire.separate((fields.get("baggage", ""),))
     gray = UNDECIDED
     snapshot = engine.snapshot
-    if gray_text and _is_trusted(engine, gray_text):
+    if gray_text and _is_trusted(engine, gray_text, fields.get(SIGNATURE_KEY)):
         gray = snapshot.inherit(gray_text).gray
     return Carried(engine, gray, wire.compose("", application) if application else "", snapshot)
 
 
-def _is_trusted(engine: Engine, gray_text: str) -> bool:
+def _is_trusted(engine: Engine, gray_text: str, signature: str | None) -> bool:
     trust = engine.settings.trust
     if trust == "signed":
-        fault = signing.verify(wire.read(gray_text), engine.clock(), engine.settings.secret)
+        members = wire.read(gray_text)
+        if members.signature is None:
+            members = members._replace(signature=signature)
+        fault = signing.verify(members, engine.clock(), engine.settings.secret)
         reason = f"signature-{fault}" if fault else ""
     else:
         reason = "edge" if trust == "none" else ""

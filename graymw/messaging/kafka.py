@@ -24,7 +24,7 @@ from opentelemetry.context.context import Context
 
 from graymw.core.carrying import wire
 from graymw.messaging.gate import own_queue
-from graymw.messaging.headers import consuming, inject
+from graymw.messaging.headers import OURS, consuming, inject
 from graymw.runtime import tracing
 from graymw.runtime.current import default_engine
 
@@ -62,7 +62,7 @@ def carrying(headers: Mapping[str, bytes | None] | Iterable[Header] | None = Non
     """
     _mend_setters()
     given = list(headers.items() if isinstance(headers, Mapping) else headers or ())
-    names = tracing.propagation().fields | {"baggage"}
+    names = OURS | tracing.propagation().fields
     carriers: dict[str, str | bytes | None] = {name: value for name, value in given if name.lower() in names}
     inject(carriers)
     written = [(name, value.encode() if isinstance(value, str) else value) for name, value in carriers.items()]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, propagate, trace
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
@@ -134,6 +135,55 @@ def test_where_signatures_are_asked_for_they_are_written_and_verified(process: P
         assert gray.version("checkout") == "v2"
     with consuming({"baggage": headers["baggage"].replace("v2", "v3")}) as gray:
         assert not gray
+
+
+class TestSignatures:
+    """Instrumentations of OpenTelemetry write baggage over ours, of the same members but without the signature."""
+
+    @pytest.fixture
+    def signed(self, process: Process) -> dict[str, Any]:
+        process(trust="signed", secret="s" * 32)
+        headers: dict[str, Any] = {}
+        with graymw.use("checkout", "v2"):
+            inject(headers)
+        return headers
+
+    def test_baggage_written_over_ours_is_still_believed(self, process: Process) -> None:
+        process(trust="signed", secret="s" * 32)
+        headers: dict[str, Any] = {}
+        with graymw.use("checkout", "v2"):
+            inject(headers)
+            propagate.inject(headers)
+        assert "gray-sig" not in headers["baggage"]
+        with consuming(headers) as gray:
+            assert gray.version("checkout") == "v2"
+
+    def test_other_members_are_not(self, signed: dict[str, Any]) -> None:
+        for other in ("gray.checkout=v3", "gray.checkout=v2,gray.search=v2", "gray.search=v2"):
+            with consuming({**signed, "baggage": other}) as gray:
+                assert not gray
+
+    def test_a_signature_s_header_can_not_stand_for_members(self, signed: dict[str, Any]) -> None:
+        revision = re.search("gray-rev=[0-9a-f]+", signed["baggage"])
+        assert revision is not None
+        smuggled = f"{signed['gray-sig']},gray.checkout=v2,{revision[0]}"
+        for members in ("gray.search=v2", revision[0]):
+            with consuming({"baggage": members, "gray-sig": smuggled}) as gray:
+                assert not gray
+
+    def test_one_that_was_forwarded_is_replaced(self, signed: dict[str, Any]) -> None:
+        forwarded = {**signed, "gray-sig": "1.forged"}
+        with graymw.use("checkout", "v3"):
+            inject(forwarded)
+        with consuming(forwarded) as gray:
+            assert gray.version("checkout") == "v3"
+
+    def test_where_nothing_is_signed_none_is_written(self, process: Process) -> None:
+        process()
+        headers: dict[str, Any] = {"gray-sig": "1.old"}
+        with graymw.use("checkout", "v2"):
+            inject(headers)
+        assert list(headers) == ["baggage"]
 
 
 def test_without_graymw_messages_are_left_alone() -> None:

@@ -12,6 +12,9 @@ from typing import Any
 import aio_pika
 import pytest
 import real_brokers
+from instrumented import instrumented
+from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor
+from opentelemetry.trace import SpanKind
 
 import graymw
 from graymw import bootstrap
@@ -34,6 +37,7 @@ class Shop:
 
     def __init__(self, connection: Any, folder: Path, fallback: str) -> None:
         self.connection = connection
+        self.settings: dict[str, str] = {}
         self.queue = f"orders-{uuid.uuid4().hex}"
         self.seen: list[tuple[str, bytes, str | None]] = []
         self.came = asyncio.Event()
@@ -43,7 +47,7 @@ class Shop:
 
     def be(self, version: str) -> None:
         """Make this process an instance of a version; only one step at a time runs under it."""
-        settings = {"service": "orders", "version": version, "rules": str(self.rules)}
+        settings = {"service": "orders", "version": version, "rules": str(self.rules), **self.settings}
         set_default_engine(bootstrap.engine_for(Settings.from_mapping(settings)))
 
     async def start(self, version: str) -> None:
@@ -68,7 +72,7 @@ class Shop:
             self.be("v1")
             with graymw.use("checkout", version):
                 message = carrying(aio_pika.Message(body, message_id=body.decode()))
-            await self.channel.default_exchange.publish(message, self.queue)
+                await self.channel.default_exchange.publish(message, self.queue)
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(15):
@@ -154,3 +158,33 @@ def test_a_message_that_no_queue_takes_is_not_taken_for_moved(broker: str, tmp_p
 
     at(broker, tmp_path, story)
     assert counters.snapshot()["messaging.unmoved"] == 1
+
+
+@pytest.mark.parametrize("trust", ["private", "signed"])
+def test_with_the_instrumentation_of_opentelemetry_each_message_is_one_trace_and_tells_its_decision(
+    broker: str, tmp_path: Path, trust: str
+) -> None:
+    async def story(shop: Shop) -> None:
+        shop.settings = {"trust": trust, "secret": "a secret of at least thirty-two characters"}
+        await shop.start("v1")
+        await shop.start("v2")
+        with traced.tracer.start_as_current_span("caller") as caller:
+            await shop.send(b"kept", "v1")
+            await shop.send(b"moved", "v2")
+        traces.add(caller.get_span_context().trace_id)
+        await shop.until(2)
+
+    traces: set[int] = set()
+    with instrumented(AioPikaInstrumentor()) as traced:
+        shop = at(broker, tmp_path, story)
+    assert sorted(shop.seen) == [("v1", b"kept", "v1"), ("v2", b"moved", "v2")]
+    received = traced.spans(SpanKind.CONSUMER)
+    assert {span.context.trace_id for span in received} == traces
+    by_version = {
+        span.attributes["gray.served_version"]: (span.attributes["gray.version"], span.attributes["gray.honoured"])
+        for span in received
+        if span.attributes and "gray.version" in span.attributes
+    }
+    assert by_version == {"v1": ("v1", True), "v2": ("v2", True)}
+    sent = {span.context.span_id for span in traced.spans(SpanKind.PRODUCER)}
+    assert {span.parent.span_id for span in received if span.parent} <= sent

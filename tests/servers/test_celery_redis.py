@@ -17,6 +17,7 @@ import pytest
 import real_brokers
 from celery import Celery
 from celery.result import AsyncResult
+from celery.signals import before_task_publish
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from waiting import eventually
@@ -44,8 +45,14 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def worker(broker: str, rules: Path, folder: Path, version: str, *, instrumented: bool = False) -> Iterator[None]:
-    """A worker of a version, from the moment that it answers."""
+def worker(
+    broker: str, rules: Path, folder: Path, version: str, *, instrumented: str = "", **settings: str
+) -> Iterator[None]:
+    """A worker of a version, from the moment that it answers.
+
+    Args:
+        instrumented: When OpenTelemetry instruments it: ``before`` or ``after`` graymw; empty: never.
+    """
     queue = "celery" if version == "v1" else f"celery.{version}"
     name = f"{version}-{uuid.uuid4().hex[:8]}@localhost"
     environ = {
@@ -57,7 +64,8 @@ def worker(broker: str, rules: Path, folder: Path, version: str, *, instrumented
         "GRAYMW_VERSION": version,
         "GRAYMW_RULES": str(rules),
         "BROKER": broker,
-        "INSTRUMENTED": "1" if instrumented else "",
+        "INSTRUMENTED": instrumented,
+        **{f"GRAYMW_{name.upper()}": value for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "celery", "-A", "celery_service", "worker", "-c", "1", "-Q", queue, "-n", name]
     output = folder / f"{name}.txt"
@@ -148,7 +156,7 @@ def test_with_the_instrumentation_of_opentelemetry_there_is_one_span_and_it_tell
     try:
         with (
             Celery("other", broker=elsewhere, backend=elsewhere, set_as_current=False) as app,
-            worker(elsewhere, rules, tmp_path, "v1", instrumented=True),
+            worker(elsewhere, rules, tmp_path, "v1", instrumented="after"),
             tracer.get_tracer("test").start_as_current_span("caller") as span,
             graymw.use("checkout", "v1"),
         ):
@@ -156,4 +164,33 @@ def test_with_the_instrumentation_of_opentelemetry_there_is_one_span_and_it_tell
     finally:
         CeleryInstrumentor().uninstrument()
     assert (told["decided"], told["gray"], told["kind"]) == ("v1", "v1", "SpanKind.CONSUMER")
+    assert told["trace"] == f"{span.get_span_context().trace_id:032x}"
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_signatures_hold_whichever_is_there_first(broker: str, rules: Path, tmp_path: Path, order: str) -> None:
+    """OpenTelemetry's instrumentation or ours, at whoever sends and at the workers, which send in their turn."""
+    database = broker.removesuffix("/0") + {"before": "/3", "after": "/4"}[order]
+    signed = {"trust": "signed", "secret": "a secret of at least thirty-two characters"}
+    engine_for(Settings.from_mapping({"service": "shop", "version": "v1", "rules": str(rules), **signed}))
+    before_task_publish.disconnect(dispatch_uid="graymw")
+    tracer = TracerProvider()
+    with Celery("signing", broker=database, backend=database, set_as_current=False) as app:
+        if order == "after":
+            connect(app)
+        CeleryInstrumentor().instrument(tracer_provider=tracer)
+        try:
+            if order == "before":
+                connect(app)
+            with (
+                worker(database, rules, tmp_path, "v1", instrumented=order, **signed),
+                worker(database, rules, tmp_path, "v2", instrumented=order, **signed),
+                tracer.get_tracer("test").start_as_current_span("caller") as span,
+                graymw.use("checkout", "v2"),
+            ):
+                sent = outcome(app.send_task("sends"))
+                told = outcome(AsyncResult(sent, app=app))
+        finally:
+            CeleryInstrumentor().uninstrument()
+    assert (told["ran"], told["decided"], told["gray"]) == ("v2", "v2", "v2")
     assert told["trace"] == f"{span.get_span_context().trace_id:032x}"

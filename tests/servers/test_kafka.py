@@ -10,7 +10,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ import confluent_kafka
 import pytest
 import real_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
+from instrumented import instrumented
 from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.instrumentation.confluent_kafka import ConfluentKafkaInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from waiting import eventually
 
@@ -333,20 +330,7 @@ def test_a_version_whose_topic_cannot_be_made_says_so(shop: Shop) -> None:
     assert shop.version_topic("v2") in gray.errors
 
 
-@contextmanager
-def instrumented(library: str, exporter: InMemorySpanExporter) -> Iterator[TracerProvider]:
-    """OpenTelemetry's instrumentation of a library, in this process."""
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = {"aiokafka": AIOKafkaInstrumentor, "confluent-kafka": ConfluentKafkaInstrumentor}[library]()
-    instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
-    try:
-        yield provider
-    finally:
-        instrumentor.uninstrument()
-        provider.shutdown()
-
-
+INSTRUMENTORS = {"aiokafka": AIOKafkaInstrumentor, "confluent-kafka": ConfluentKafkaInstrumentor}
 SIGNED = {"trust": "signed", "secret": "a secret of at least thirty-two characters"}
 
 
@@ -356,12 +340,11 @@ def test_with_the_instrumentations_of_opentelemetry_nothing_is_doubled_and_signa
 ) -> None:
     shop.settings |= SIGNED
     environ = {f"GRAYMW_{name.upper()}": value for name, value in SIGNED.items()}
-    exporter = InMemorySpanExporter()
     stable = shop.start("v1", INSTRUMENTED=consumer, **environ)
     gray = shop.start("v2", INSTRUMENTED=consumer, **environ)
     with (
-        instrumented(shop.library, exporter) as provider,
-        provider.get_tracer("test").start_as_current_span("caller") as caller,
+        instrumented(INSTRUMENTORS[shop.library]()) as traced,
+        traced.tracer.start_as_current_span("caller") as caller,
     ):
         shop.send("gray", "v2")
         shop.send("stable", "v1")
@@ -370,7 +353,7 @@ def test_with_the_instrumentations_of_opentelemetry_nothing_is_doubled_and_signa
     assert (theirs["decided"], ours["decided"]) == ("v2", "v1")
     for told in (theirs, ours):
         assert sorted(name for name, _ in told["headers"]) == ["baggage", "traceparent"]
-    sent = {span.context.span_id for span in exporter.get_finished_spans() if span.kind is SpanKind.PRODUCER}
+    sent = {span.context.span_id for span in traced.spans(SpanKind.PRODUCER)}
     assert dict(ours["headers"])["traceparent"].split("-")[2] in {f"{span_id:016x}" for span_id in sent}
     trace = f"{caller.get_span_context().trace_id:032x}"
     assert dict(theirs["headers"])["traceparent"].split("-")[1] == trace

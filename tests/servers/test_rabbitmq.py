@@ -11,6 +11,9 @@ from typing import Any
 import pika
 import pytest
 import real_brokers
+from instrumented import instrumented
+from opentelemetry.instrumentation.pika import PikaInstrumentor
+from opentelemetry.trace import SpanKind
 
 import graymw
 from graymw import bootstrap
@@ -54,6 +57,7 @@ class Shop:
     """A queue, who sends to it and who takes from it."""
 
     def __init__(self, broker: str, folder: Path) -> None:
+        self.settings: dict[str, str] = {}
         self.broker = broker
         self.folder = folder
         self.queue = f"orders-{uuid.uuid4().hex}"
@@ -69,7 +73,7 @@ class Shop:
         self.path.write_text(json.dumps(document))
 
     def engine(self, version: str) -> Engine:
-        settings = {"service": "orders", "version": version, "rules": str(self.path)}
+        settings = {"service": "orders", "version": version, "rules": str(self.path), **self.settings}
         return bootstrap.engine_for(Settings.from_mapping(settings))
 
     def start(self, version: str) -> Instance:
@@ -180,3 +184,31 @@ def test_a_message_that_cannot_be_moved_is_not_lost(shop: Shop) -> None:
     shop.instances.clear()
     found = shop.channel.basic_get(shop.queue, auto_ack=True)
     assert found[2] == b"gray"
+
+
+@pytest.mark.parametrize("trust", ["private", "signed"])
+def test_with_the_instrumentation_of_opentelemetry_each_message_is_one_trace_and_tells_its_decision(
+    broker: str, tmp_path: Path, trust: str
+) -> None:
+    with instrumented(PikaInstrumentor()) as traced:
+        shop = Shop(broker, tmp_path)
+        shop.settings = {"trust": trust, "secret": "a secret of at least thirty-two characters"}
+        try:
+            stable, gray = shop.start("v1"), shop.start("v2")
+            with traced.tracer.start_as_current_span("caller") as caller:
+                shop.send(b"moved", "v2")
+                shop.send(b"kept", "v1")
+            shop.turns(lambda: stable.seen and gray.seen)
+        finally:
+            shop.close()
+    assert (stable.seen, gray.seen) == ([(b"kept", "v1")], [(b"moved", "v2")])
+    received = traced.spans(SpanKind.CONSUMER)
+    assert {span.context.trace_id for span in received} == {caller.get_span_context().trace_id}
+    by_version = {
+        span.attributes["gray.served_version"]: (span.attributes["gray.version"], span.attributes["gray.honoured"])
+        for span in received
+        if span.attributes and "gray.version" in span.attributes
+    }
+    assert by_version == {"v1": ("v1", True), "v2": ("v2", True)}
+    sent = {span.context.span_id for span in traced.spans(SpanKind.PRODUCER)}
+    assert {span.parent.span_id for span in received if span.parent} <= sent

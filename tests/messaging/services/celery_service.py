@@ -15,10 +15,13 @@ from graymw.messaging.celery import connect
 
 graymw.instrument()
 url = os.environ["BROKER"]
-app = connect(Celery("orders", broker=url, backend=url))
-app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
 if os.environ.get("INSTRUMENTED"):
     trace.set_tracer_provider(TracerProvider())
+if os.environ.get("INSTRUMENTED") == "before":
+    CeleryInstrumentor().instrument()
+app = connect(Celery("orders", broker=url, backend=url))
+app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
+if os.environ.get("INSTRUMENTED") == "after":
     CeleryInstrumentor().instrument()
 
 
