@@ -25,7 +25,7 @@ HOMES = {
     "httpx2": {"clients/httpx2.py"},
     "h2": {"remote/nacos/http2.py"},
     "requests": {"clients/requests.py"},
-    "urllib3": {"clients/urllib3.py"},
+    "urllib3": {"clients/urllib3"},
     "aiohttp": {"clients/aiohttp.py"},
     "grpc": {"clients/grpc", "middleware/grpc.py", "middleware/grpc"},
     "starlette": {"middleware/starlette.py", "auto.py"},

@@ -10,7 +10,20 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientConnectorSSLError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientProxyConnectionError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientSSLError,
+    ConnectionTimeoutError,
+    ServerDisconnectedError,
+)
 from yarl import URL
 
 from graymw.clients.containment import contained
@@ -19,10 +32,18 @@ from graymw.clients.patching import Patches
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import outbound
+from graymw.runtime.health import Failure
 from graymw.runtime.outbound import Outgoing
 
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
 _OVER_TLS: Final = {"http": "https", "ws": "wss"}
+
+_ABOUT_TLS_OR_PROXIES: Final = (
+    ClientProxyConnectionError,
+    ClientConnectorSSLError,
+    ClientConnectorCertificateError,
+    ClientSSLError,
+)
 
 _patches: Final = Patches()
 
@@ -37,17 +58,22 @@ async def gray_middleware(request: ClientRequest, handler: ClientHandlerType) ->
     if outgoing is None:
         return await handler(request)
     logical = request.url
-    _prepare(request, outgoing)
-    token = outgoing.attach()
-    try:
-        response = await handler(request)
-    except BaseException as error:
-        outgoing.finish(error=error)
-        raise
-    finally:
-        outgoing.detach(token)
-        routed = request.url is not logical
-        request.url = logical
+    while True:
+        _prepare(request, outgoing)
+        token = outgoing.attach()
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            again = await _after(error, outgoing, request)
+            if again is None:
+                raise
+            outgoing = again
+        else:
+            break
+        finally:
+            outgoing.detach(token)
+            routed = request.url is not logical
+            request.url = logical
     if routed and hasattr(response, "_request_info"):
         response._request_info = request.request_info  # noqa: SLF001
     outgoing.finish(status=response.status)
@@ -95,6 +121,29 @@ def _begin(request: ClientRequest) -> Outgoing | None:
     except Exception as error:  # noqa: BLE001 - the call must go out
         contained("aiohttp", error)
         return None
+
+
+async def _after(error: BaseException, outgoing: Outgoing, request: ClientRequest) -> Outgoing | None:
+    """The next plan of a call that failed; None: its error is the caller's."""
+    failure: Failure | None = None
+    replayable = False
+    try:
+        failure = _failure(error) if request.proxy is None else None
+        if failure == "broken":
+            await request.close()  # what is still being written belongs to the try before
+        replayable = failure is not None and not getattr(request._body, "consumed", False)  # noqa: SLF001
+    except Exception as fault:  # noqa: BLE001 - the caller is told what the library said
+        contained("aiohttp", fault)
+    return outgoing.failed(error, failure, replayable=replayable)
+
+
+def _failure(error: BaseException) -> Failure | None:
+    """How a call failed at its instance; None where the error does not say so."""
+    if isinstance(error, ClientConnectorError):
+        return None if isinstance(error, _ABOUT_TLS_OR_PROXIES) else "refused"
+    if isinstance(error, ConnectionTimeoutError):
+        return "unanswered"
+    return "broken" if isinstance(error, (ClientOSError, ServerDisconnectedError)) else None
 
 
 def _prepare(request: ClientRequest, outgoing: Outgoing) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Self
 
 from graymw.clients.containment import contained
 from graymw.clients.environment_proxies import is_environment_proxy
+from graymw.clients.httpx_errors import Errors, proxy_of
 from graymw.clients.httpx_headers import headers_of
 from graymw.clients.patching import Patches, TracedWatch, is_traced
 from graymw.core.instances import Instance
@@ -41,6 +42,7 @@ class Family:
         self._sync_transport = library.HTTPTransport
         self._network = (library.HTTPTransport, library.AsyncHTTPTransport)
         self._in_process = (library.MockTransport, library.ASGITransport, library.WSGITransport)
+        self._errors = Errors(library)
         self._headers = headers_of(library.Headers)
         self._network_traced = TracedWatch()
 
@@ -56,15 +58,20 @@ class Family:
         planned = self._plan(transport, request, direct)
         if planned is None:
             return transport.handle_request(request)
-        outgoing, transport, sent = planned
-        token = outgoing.attach()
-        try:
-            response = transport.handle_request(sent)
-        except BaseException as error:
-            outgoing.finish(error=error)
-            raise
-        finally:
-            outgoing.detach(token)
+        while True:
+            outgoing, way, sent = planned
+            token = outgoing.attach()
+            try:
+                response = way.handle_request(sent)
+            except BaseException as error:
+                again = self._after(error, outgoing, way, request)
+                if again is None:
+                    raise
+                planned = self._prepared(again, transport, request, direct)
+            else:
+                break
+            finally:
+                outgoing.detach(token)
         outgoing.finish(status=response.status_code)
         if sent.stream is not request.stream:
             _take_over_body(request, sent)
@@ -75,15 +82,20 @@ class Family:
         planned = self._plan(transport, request, direct)
         if planned is None:
             return await transport.handle_async_request(request)
-        outgoing, transport, sent = planned
-        token = outgoing.attach()
-        try:
-            response = await transport.handle_async_request(sent)
-        except BaseException as error:
-            outgoing.finish(error=error)
-            raise
-        finally:
-            outgoing.detach(token)
+        while True:
+            outgoing, way, sent = planned
+            token = outgoing.attach()
+            try:
+                response = await way.handle_async_request(sent)
+            except BaseException as error:
+                again = self._after(error, outgoing, way, request)
+                if again is None:
+                    raise
+                planned = self._prepared(again, transport, request, direct)
+            else:
+                break
+            finally:
+                outgoing.detach(token)
         outgoing.finish(status=response.status_code)
         if sent.stream is not request.stream:
             _take_over_body(request, sent)
@@ -127,8 +139,10 @@ class Family:
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained(self._name, error)
             return None
-        if outgoing is None:
-            return None
+        return None if outgoing is None else self._prepared(outgoing, transport, request, direct)
+
+    def _prepared(self, outgoing: Outgoing, transport: Any, request: Any, direct: Any) -> tuple[Outgoing, Any, Any]:
+        """A plan, the transport to send over, and what to send: a copy."""
         if outgoing.changes_nothing:
             return outgoing, transport, request
         try:
@@ -144,6 +158,16 @@ class Family:
             contained(self._name, error)
             return outgoing, transport, request
         return outgoing, transport, sent
+
+    def _after(self, error: BaseException, outgoing: Outgoing, way: Any, request: Any) -> Outgoing | None:
+        """The next plan of a call that failed; None: its error is the caller's."""
+        try:
+            failure = None if isinstance(way, self._in_process) else self._errors.failure(error, way)
+            replayable = failure is not None and self._errors.is_replayable(request.stream, failure)
+        except Exception as fault:  # noqa: BLE001 - the caller is told what the library said
+            contained(self._name, fault)
+            failure, replayable = None, False
+        return outgoing.failed(error, failure, replayable=replayable)
 
     def _is_traced(self, transport: Any) -> bool:
         """Whether an OpenTelemetry instrumentation below makes the CLIENT span."""
@@ -267,7 +291,7 @@ def readdressed(url: Any, scheme: str, instance: Instance) -> Any:
 
 
 def _is_environment_proxy(transport: Any) -> bool:
-    proxy = getattr(getattr(transport, "_pool", None), "_proxy_url", None)
+    proxy = proxy_of(transport)
     if proxy is None:
         return False
     port = f":{proxy.port}" if proxy.port else ""

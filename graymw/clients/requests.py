@@ -23,8 +23,11 @@ from graymw.clients import urllib3
 from graymw.clients.containment import contained
 from graymw.clients.environment_proxies import is_environment_proxy
 from graymw.clients.patching import Patches
+from graymw.clients.urllib3_calls import PLANNED, Planned, failure_of
+from graymw.clients.urllib3_pools import authority
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import outbound
+from graymw.runtime.health import Failure
 from graymw.runtime.outbound import Outgoing
 
 _ORIGIN: Final = re.compile(r"https?(?:\+[a-z]+)?://[^/?#]*", re.IGNORECASE)
@@ -114,27 +117,46 @@ def _send(
     if outgoing is None:
         response = inner(request, *args, **kwargs)
         return response
-    sent, planned = _prepared(adapter, request, outgoing)
-    if planned.instance is not None and isinstance(kwargs.get("proxies"), Mapping):
-        kwargs = {**kwargs, "proxies": _without_environment(kwargs["proxies"])}
-    reset = urllib3.PLANNED.set(planned)
-    token = outgoing.attach()
-    try:
-        response = inner(sent, *args, **kwargs)
-    except BaseException as error:
-        outgoing.finish(error=error)
-        if isinstance(error, requests.RequestException) and error.request is sent:
-            error.request = request
-        raise
-    finally:
-        outgoing.detach(token)
-        urllib3.PLANNED.reset(reset)
+    while True:
+        sent, planned = _prepared(adapter, request, outgoing)
+        options = kwargs
+        if planned.instance is not None and isinstance(kwargs.get("proxies"), Mapping):
+            options = {**kwargs, "proxies": _without_environment(kwargs["proxies"])}
+        reset = PLANNED.set(planned)
+        token = outgoing.attach()
+        try:
+            response = inner(sent, *args, **options)
+        except BaseException as error:
+            again = _after(error, outgoing, planned, sent)
+            if again is None:
+                if isinstance(error, requests.RequestException) and error.request is sent:
+                    error.request = request
+                raise
+            outgoing = again
+        else:
+            break
+        finally:
+            outgoing.detach(token)
+            PLANNED.reset(reset)
     outgoing.finish(status=response.status_code)
     if getattr(response, "request", None) is sent:
         response.request = request
         if response.url == sent.url:
             response.url = request.url  # type: ignore[assignment]
     return response
+
+
+def _after(error: BaseException, outgoing: Outgoing, planned: Planned, sent: PreparedRequest) -> Outgoing | None:
+    """The next plan of a call that failed; None: its error is the caller's."""
+    failure: Failure | None = None
+    replayable = False
+    try:
+        if isinstance(error, requests.ConnectionError) and error.args and getattr(planned.pool, "proxy", None) is None:
+            failure = failure_of(error.args[0])
+        replayable = failure is not None and planned.may_follow(failure, sent.method or "GET", sent.body)
+    except Exception as fault:  # noqa: BLE001 - the caller is told what the library said
+        contained("requests", fault)
+    return outgoing.failed(error, failure, replayable=replayable)
 
 
 def _begin(adapter: BaseAdapter, request: PreparedRequest) -> Outgoing | None:
@@ -192,15 +214,13 @@ def _is_listed(headers: Any) -> bool:
     return type(headers) is CaseInsensitiveDict and hasattr(headers, "_store")
 
 
-def _prepared(
-    adapter: BaseAdapter, request: PreparedRequest, outgoing: Outgoing
-) -> tuple[PreparedRequest, urllib3.Planned]:
+def _prepared(adapter: BaseAdapter, request: PreparedRequest, outgoing: Outgoing) -> tuple[PreparedRequest, Planned]:
     url = request.url or ""
     instance = outgoing.instance
     if instance is not None and instance.tls and url[:7].lower() == "http://" and isinstance(adapter, HTTPAdapter):
         url = f"https{url[4:]}"  # so that requests verifies as it does for any https URL
     found = _ORIGIN.match(url)
-    planned = urllib3.Planned(_origin(found[0] if found else url), instance)
+    planned = Planned(_origin(found[0] if found else url), instance)
     if outgoing.changes_nothing:
         return request, planned
     try:
@@ -210,7 +230,7 @@ def _prepared(
         sent.__dict__[_PLANNED] = url
         sent.headers = _carrying(request.headers, outgoing)
         if instance is not None and "host" not in sent.headers:
-            sent.headers["Host"] = urllib3.authority(*planned.origin)
+            sent.headers["Host"] = authority(*planned.origin)
     except Exception as error:  # noqa: BLE001 - the call must go out
         contained("requests", error)
         return request, planned

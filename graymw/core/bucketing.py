@@ -15,6 +15,11 @@ def bucket(seed: str, key: str) -> int:
     return xxh64_intdigest(encoded(f"{seed}:{key}")) % SHARE_SCALE
 
 
+def digest(text: str, seed: int = 0) -> int:
+    """xxh64 of a text, as 64 bits without a sign."""
+    return xxh64_intdigest(encoded(text), seed=seed)
+
+
 def encoded(text: str) -> bytes:
     """UTF-8 bytes of ``text``; escaped bytes as they were, any other lone surrogate as its three bytes."""
     try:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, Protocol, TypeAlias
 
-from xxhash import xxh64_intdigest
-
 from graymw.core.balancing.drawing import Urn
 from graymw.core.balancing.ring import Ring
 from graymw.core.balancing.turns import interleaved
-from graymw.core.bucketing import encoded
+from graymw.core.bucketing import digest
 from graymw.core.instances import Instance
 from graymw.runtime.loads import Loads
 from graymw.settings.routing_values import Balancer
@@ -85,7 +83,7 @@ class _Sticky(_Random):
         return lambda key, attempt: find(key if key is not None else str(chance()), attempt)
 
     def number(self, key: str | None) -> float:
-        return super().number(key) if key is None else xxh64_intdigest(encoded(key), seed=_WARMTH) / _HASHES
+        return super().number(key) if key is None else digest(key, _WARMTH) / _HASHES
 
 
 def balance_by(balancer: Balancer, loads: Loads, chance: Chance = random.random) -> Balance:

@@ -39,6 +39,7 @@ class Echo:
         name: What it answers with.
         connections: How many were accepted.
         server_names: What TLS clients asked for.
+        drops: Whether it hangs up instead of answering.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Echo:
     connections: int = 0
     arrived: list[Arrived] = field(default_factory=list)
     server_names: list[str | None] = field(default_factory=list)
+    drops: bool = False
 
     @property
     def authority(self) -> str:
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         self.server.echo.arrived.append(Arrived(self.command, self.path, self.headers.items(), body))
         url = urlsplit(self.path)
-        if url.path == "/drop":
+        if url.path == "/drop" or self.server.echo.drops:
             self.close_connection = True
             return
         if url.path == "/redirect":

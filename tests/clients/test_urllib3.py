@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool
 
 from graymw.clients import urllib3 as adapter_module
+from graymw.clients import urllib3_pools
 from graymw.runtime import counters
 from graymw.runtime.current import Carried
 from graymw.runtime.engine import Engine
@@ -101,7 +102,7 @@ def test_a_forgotten_pool_leaves_no_connection_open(plain: None, gray: Carried, 
 def test_pools_to_instances_that_are_long_gone_are_given_up(
     plain: None, v1: Echo, v2: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter_module, "MAX_INSTANCES", 1)
+    monkeypatch.setattr(urllib3_pools, "MAX_INSTANCES", 1)
     table = {
         "orders": [
             {"url": f"http://{v1.authority}", "version": "v1"},
@@ -205,7 +206,7 @@ def test_fault_of_ours_lets_the_call_out_as_it_was(
 def test_a_fault_while_routing_lets_the_call_out_as_addressed(
     plain: None, gray: Carried, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter_module, "_instance_pool", lambda *_: 1 / 0)
+    monkeypatch.setattr(urllib3_pools, "_instance_pool", lambda *_: 1 / 0)
     engine = engine_of({"orders.invalid": [{"url": "http://127.0.0.1:1", "version": "v1"}]})
     unresolved = pytest.raises(urllib3.exceptions.NameResolutionError)
     with HTTPConnectionPool("orders.invalid", retries=False) as pool, carrying(engine), unresolved:

@@ -11,9 +11,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from xxhash import xxh64_intdigest
-
-from graymw.core.bucketing import encoded
+from graymw.core.bucketing import digest
 from graymw.core.instances import Instance
 
 POINTS: Final = 128
@@ -36,7 +34,7 @@ class Ring:
         heaviest = max(instance.weight for instance in instances)
         most = max(1, min(POINTS, MAX_POINTS // len(instances)))
         placed = sorted(
-            (xxh64_intdigest(f"{instance.authority}#{point}".encode()), place)
+            (digest(f"{instance.authority}#{point}"), place)
             for place, instance in enumerate(instances)
             for point in range(max(1, round(most * instance.weight / heaviest)))
         )
@@ -50,5 +48,5 @@ class Ring:
         Args:
             attempt: How many were found unfit before: each leads to another place, the same for equal keys.
         """
-        point = xxh64_intdigest(encoded(key), seed=attempt)
+        point = digest(key, attempt)
         return self._owners[bisect(self._points, point) % len(self._owners)]
