@@ -95,6 +95,14 @@ class ConsulClient:
         """
         return await self._read(path, params, None)
 
+    async def submit(self, path: str, content: bytes) -> Answer:
+        """Have the servers of the datacenter do something; any status but a refused token is an answer.
+
+        Raises:
+            SourceError: Nobody can be reached, or the token is refused.
+        """
+        return await self.ask("PUT", path, params=self._datacenter, content=content)
+
     async def changes(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[Answer]:
         """What the servers hold now, then again whenever it may have changed: a return proves no change.
 

@@ -47,6 +47,9 @@ class ConsulSource:
         url: ``consul://HOST:8500/KEY?datacenter=&namespace=``; the key's ending tells the format, where it has one.
         access: Token and certificates.
 
+    Attributes:
+        url: The URL, taken apart.
+
     Raises:
         SettingsError: The URL is no such URL.
         MissingExtraError: The HTTP library is not installed.
@@ -54,13 +57,13 @@ class ConsulSource:
 
     def __init__(self, url: str, access: Access) -> None:
         require("consul")
-        self._url = rules_url(url)
+        self.url = rules_url(url)
         self._access = access
 
     @property
     def name(self) -> str:
         """The URL without credentials."""
-        return self._url.shown
+        return self.url.shown
 
     async def load(self) -> Fetched:
         """The document as it is now.
@@ -69,7 +72,7 @@ class ConsulSource:
             SourceError: Consul cannot be asked now, or the token may not read the key.
         """
         async with self._client() as client:
-            return self.fetched(await client.read(path_of(self._url.path), {"consistent": ""}))
+            return self.fetched(await client.read(path_of(self.url.path), {"consistent": ""}))
 
     async def watch(self) -> AsyncGenerator[Fetched]:
         """The document as it is now, then again whenever its content has changed.
@@ -78,7 +81,7 @@ class ConsulSource:
             SourceError: Consul cannot be asked now, or the token may not read the key.
         """
         seen: Fetched | None = None
-        async with self._client() as client, aclosing(client.changes(path_of(self._url.path), {})) as answers:
+        async with self._client() as client, aclosing(client.changes(path_of(self.url.path), {})) as answers:
             async for answer in answers:
                 found = self.fetched(answer)
                 if seen is None or found.text != seen.text:
@@ -100,8 +103,8 @@ class ConsulSource:
             except (ValueError, KeyError, TypeError, binascii.Error):
                 told = f"{self.name} answers {answer.shown!r}"
                 raise SourceError(f"{told}; check that it is Consul that listens there") from None
-        suffix = PurePosixPath(self._url.path).suffix.lower()
+        suffix = PurePosixPath(self.url.path).suffix.lower()
         return Fetched(text, self.name, _FORMATS.get(suffix), version)
 
     def _client(self) -> ConsulClient:
-        return ConsulClient(self._url, self._access, setting=SETTING)
+        return ConsulClient(self.url, self._access, setting=SETTING)

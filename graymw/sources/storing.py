@@ -13,7 +13,22 @@ from graymw.sources.file_store import FileStore
 
 Factory: TypeAlias = Callable[[str, Settings], RuleStore]
 
+
+def _consul(url: str, settings: Settings) -> RuleStore:
+    from graymw.sources.consul_store import ConsulStore  # noqa: PLC0415 - only where it is used
+
+    return ConsulStore(url, settings.rules_access)
+
+
+def _etcd(url: str, settings: Settings) -> RuleStore:
+    from graymw.sources.etcd_store import EtcdStore  # noqa: PLC0415 - only where it is used
+
+    return EtcdStore(url, settings.rules_access)
+
+
 STORES: Final[dict[str, Factory]] = {
+    "consul": _consul,
+    "etcd": _etcd,
     "file": lambda url, _settings: FileStore(url),
 }
 """Makers of stores by URL scheme; what follows a ``+`` (``etcd+https``) is left to the maker."""

@@ -7,9 +7,10 @@ from typing import Final
 
 from real_consul import Consul, running
 
-from graymw.runtime.ports import RuleSource
+from graymw.runtime.ports import RuleSource, RuleStore
 from graymw.settings.access import Access
 from graymw.sources.consul import ConsulSource
+from graymw.sources.consul_store import ConsulStore
 from rule_backends import Opened
 
 KEY: Final = "graymw/rules.yaml"
@@ -37,6 +38,15 @@ class ConsulBackend:
         if not self._consul.token:
             return None
         return ConsulSource(f"consul://{self._consul.authority}/{KEY}", Access(token="wr0ng-token"))
+
+    def store(self) -> RuleStore | None:
+        return self._store(self._consul.token)
+
+    def store_with_wrong_login(self) -> RuleStore | None:
+        return self._store("wr0ng-token") if self._consul.token else None
+
+    def _store(self, token: str) -> RuleStore:
+        return ConsulStore(f"consul://{self._consul.authority}/{KEY}", Access(token=token))
 
     def stop(self) -> None:
         self._consul.stop()
