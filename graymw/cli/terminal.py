@@ -54,6 +54,12 @@ def write_json(value: object) -> None:
     line(json.dumps(value, indent=2))
 
 
+def write_json_line(value: object) -> None:
+    """Write a JSON document on one line, at once: somebody reads along."""
+    line(json.dumps(value))
+    sys.stdout.flush()
+
+
 def problem_line(problem: Problem, origin: str = "") -> str:
     """``FILE:LINE: PATH: message; mend`` of one problem: compilers' form, which editors understand.
 

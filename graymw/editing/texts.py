@@ -22,7 +22,7 @@ _SEQUENCE: Final = re.compile(
 _INDENT: Final = re.compile(r"^\{\s*\n( +)\"")
 
 
-def edited(text: str, format: str | None, edit: Callable[[Tree], None]) -> str:  # noqa: A002 - the word for it
+def edited(text: str, format: str | None, edit: Callable[[Tree], object]) -> str:  # noqa: A002 - the word for it
     """The text after a change of its tree.
 
     Args:
@@ -38,7 +38,7 @@ def edited(text: str, format: str | None, edit: Callable[[Tree], None]) -> str: 
     return change(text, edit)
 
 
-def _yaml(text: str, edit: Callable[[Tree], None]) -> str:
+def _yaml(text: str, edit: Callable[[Tree], object]) -> str:
     try:
         from ruamel.yaml import YAML  # noqa: PLC0415 - 60 ms that only a change needs
         from ruamel.yaml.error import YAMLError  # noqa: PLC0415
@@ -60,7 +60,7 @@ def _yaml(text: str, edit: Callable[[Tree], None]) -> str:
     return out.getvalue()
 
 
-def _json(text: str, edit: Callable[[Tree], None]) -> str:
+def _json(text: str, edit: Callable[[Tree], object]) -> str:
     try:
         tree = json.loads(text)
     except ValueError as error:
@@ -73,7 +73,7 @@ def _json(text: str, edit: Callable[[Tree], None]) -> str:
     )
 
 
-def _toml(text: str, edit: Callable[[Tree], None]) -> str:
+def _toml(text: str, edit: Callable[[Tree], object]) -> str:
     try:
         import tomlkit  # noqa: PLC0415 - only a change needs it
         from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
@@ -87,4 +87,8 @@ def _toml(text: str, edit: Callable[[Tree], None]) -> str:
     return tomlkit.dumps(tree)
 
 
-_CHANGES: Final[dict[str, Callable[[str, Callable[[Tree], None]], str]]] = {"yaml": _yaml, "json": _json, "toml": _toml}
+_CHANGES: Final[dict[str, Callable[[str, Callable[[Tree], object]], str]]] = {
+    "yaml": _yaml,
+    "json": _json,
+    "toml": _toml,
+}
