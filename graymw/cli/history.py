@@ -24,7 +24,10 @@ def command(
     rules: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show the last changes of the rules, newest first; or the document that a revision was."""
+    """Show the last changes of the rules, newest first.
+
+    With a revision: the document that it was.
+    """
     store = opened(rules)
     if revision is not None:
         change: Change = run_with(store, lambda store: change_of(store, revision))
