@@ -15,6 +15,12 @@ from graymw.sources.short_form import ShortFormSource
 Factory: TypeAlias = Callable[[str, Settings], RuleSource]
 
 
+def _apollo(url: str, settings: Settings) -> RuleSource:
+    from graymw.sources.apollo import ApolloSource  # noqa: PLC0415 - only where it is used
+
+    return ApolloSource(url, settings.rules_access)
+
+
 def _consul(url: str, settings: Settings) -> RuleSource:
     from graymw.sources.consul import ConsulSource  # noqa: PLC0415 - only where it is used
 
@@ -46,6 +52,7 @@ def _redis(url: str, settings: Settings) -> RuleSource:
 
 
 SCHEMES: Final[dict[str, Factory]] = {
+    "apollo": _apollo,
     "consul": _consul,
     "etcd": _etcd,
     "file": lambda url, _settings: FileSource(url),
