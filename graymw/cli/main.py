@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "publish": "Put a whole rule document in the place of the one in force.",
     "history": "Show the last changes of the rules, newest first.",
     "watch": "Write a line whenever the rules change.",
+    "diff": "Show who moves between versions: how many requests of each release, from where to where.",
     "bucket": "Show the buckets of keys, and which version a split gives them.",
     "status": "Show what graymw does here: settings, rules, running processes.",
 }
