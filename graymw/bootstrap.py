@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -82,7 +83,7 @@ def engine_for(settings: Settings) -> Engine:
     """The engine of some settings, made and started at the first call; then the default of the process as well."""
     with _lock:
         for running in _running:
-            if running.engine.settings == settings:
+            if _alike(running.engine.settings, settings):
                 set_default_engine(running.engine)
                 return running.engine
         registry = registry_for(settings)
@@ -99,6 +100,13 @@ def engine_for(settings: Settings) -> Engine:
         counters.once(log, "service", logging.WARNING, _NAMELESS)
     set_default_engine(engine)
     return engine
+
+
+def _alike(one: Settings, other: Settings) -> bool:
+    """Whether two differ in nothing that lasts: the table of services in a file is followed while the process runs."""
+    if one.place is not None and one.place == other.place:
+        other = dataclasses.replace(other, services=one.services)
+    return one == other
 
 
 def _handovers() -> ModuleType:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from graymw.bootstrap import engine_for
+from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 
 
@@ -36,3 +37,14 @@ def test_a_process_that_has_a_name_or_no_rules_of_services_is_left_in_peace(
     engine_for(Settings.from_mapping({"rules": rules}, environ={"OTEL_SERVICE_NAME": "orders"}))
     engine_for(Settings.from_mapping({"gray_ratio": "10%"}))
     assert not warnings_of(caplog)
+
+
+def test_a_table_of_services_that_changed_in_its_file_makes_no_second_engine(tmp_path: Path) -> None:
+    """The first follows the file; whoever asks later gets it."""
+    file = tmp_path / "graymw.yaml"
+    file.write_text('services: {orders: [{url: "http://127.0.0.1:8001"}]}')
+    first = engine_for(load_settings(environ={}, directory=tmp_path))
+    file.write_text('services: {orders: [{url: "http://127.0.0.1:9001"}]}')
+    assert engine_for(load_settings(environ={}, directory=tmp_path)) is first
+    file.write_text('{zone: b, services: {orders: [{url: "http://127.0.0.1:9001"}]}}')
+    assert engine_for(load_settings(environ={}, directory=tmp_path)) is not first

@@ -114,6 +114,9 @@ def _as_json(found: Surroundings) -> dict[str, object]:
                 "from_disk": process.from_disk,
                 "age_seconds": None if process.loaded_at is None else max(0.0, found.now - process.loaded_at),
                 "last_error": process.last_error or None,
+                "registry": process.registry or None,
+                "registry_error": process.registry_error or None,
+                "address": process.address or None,
                 "counters": dict(process.counters),
             }
             for process in found.processes

@@ -175,6 +175,9 @@ def _processes(found: Surroundings, state: StateDir) -> None:
             found.problems.append(
                 f"{_named(process)} has revision {process.revision or 'none'} in force, the source has {found.revision}"
             )
+        if process.registry_error:
+            told = " ".join(process.registry_error.split())
+            found.problems.append(f"{_named(process)} has trouble with its registry, {process.registry}: {told}")
     found.problems += _disagreements(found.processes)
 
 

@@ -115,7 +115,10 @@ class StaticRegistry:
             log.info("the table of services in force now has %d services", len(found))
 
     def _trouble(self, error: Exception) -> None:
-        told = str(error) if isinstance(error, GrayError) else repr(error)
+        if isinstance(error, SettingsError):
+            told = "; ".join(map(str, error.problems))
+        else:
+            told = str(error) if isinstance(error, GrayError) else repr(error)
         if told != self.last_error:
             self.last_error = told
             counters.count("registry.refused")

@@ -151,7 +151,7 @@ class TestProcesses:
         assert max(map(len, outcome.lines)) <= 80
 
     def test_json_tells_all_of_them(self, call: Call, state: StateDir) -> None:
-        process(state, from_disk=True)
+        process(state, from_disk=True, registry="static")
         (found,) = json.loads(call("status", "--json").out)["processes"]
         assert 200 <= found.pop("age_seconds") < 260
         assert found == {
@@ -162,6 +162,9 @@ class TestProcesses:
             "source": "/etc/rules.yaml",
             "from_disk": True,
             "last_error": None,
+            "registry": "static",
+            "registry_error": None,
+            "address": None,
             "counters": {"rules.loaded": 1},
         }
 
@@ -170,6 +173,13 @@ class TestProcesses:
         outcome = call("status")
         assert outcome.code == 1
         assert "(orders v1) keeps revision 9f3c2a11: rules.yaml: 2 problem(s)" in outcome.out
+
+    def test_trouble_with_a_registry_is_a_problem(self, call: Call, state: StateDir) -> None:
+        process(state, registry="dns:///mesh.test", registry_error="one did not answer;\n  another neither")
+        outcome = call("status")
+        assert outcome.code == 1
+        told = "(orders v1) has trouble with its registry, dns:///mesh.test: one did not answer; another neither"
+        assert told in outcome.out
 
     def test_two_revisions_are_said_plainly(self, call: Call, state: StateDir) -> None:
         process(state, 1)

@@ -111,7 +111,7 @@ def test_a_table_with_faults_is_refused_as_a_whole_and_told_once(
     reloaded.path.write_text(OTHER)
     reloaded.becomes([9001])
     assert reloaded.registry.last_error == ""
-    assert caplog.text.count("the last good table of services stays") == 1
+    assert caplog.text.count("the last good table of services stays: GRAYMW_SERVICES.orders[1].") == 1
     assert counters.snapshot()["registry.refused"] == 1
 
 
@@ -176,7 +176,7 @@ def test_a_running_application_routes_by_the_table_as_it_is_written_now(
     document = engine.snapshot.document
 
     def port() -> int:
-        instance, _ = engine.directory.choose(document, "orders", UNDECIDED)
+        instance = engine.directory.choose(document, "orders", UNDECIDED).instance
         assert instance is not None
         return instance.port
 
