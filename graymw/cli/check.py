@@ -11,6 +11,7 @@ from graymw.cli import terminal
 from graymw.cli.options import JsonOption
 from graymw.cli.outcome import FINE, PROBLEM
 from graymw.cli.rules_here import Examined, examine_rules
+from graymw.core.document import SCHEMA_PATH
 from graymw.core.document.scalars import percentage
 from graymw.core.model import SHARE_SCALE, Release, RuleDocument
 from graymw.errors import Problem, RulesError, SettingsError, SourceError
@@ -22,29 +23,41 @@ Found = list[tuple[str, Problem]]
 
 
 def command(
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE|-]", help="Rule document; default: the settings and rules of this environment."),
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|-]...", help="Rule documents; default: the settings and rules of this environment."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Write the JSON Schema of rule documents instead.")] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Find everything that is wrong with a rule document, or with this environment.
 
     Each problem is a line FILE:LINE: PATH: what is wrong; how to mend it. Exit code 1 where there is an error.
     """
+    if schema:
+        terminal.line(SCHEMA_PATH.read_text(encoding="utf-8").removesuffix("\n"))
+        return FINE
+    told = [_checked(file, strict=strict, as_json=as_json) for file in files or [None]]
+    if as_json:
+        terminal.write_json(told[0] if len(told) == 1 else told)
+    return FINE if all(each["ok"] for each in told) else PROBLEM
+
+
+def _checked(file: str | None, *, strict: bool, as_json: bool) -> dict[str, object]:
+    """Examine one document, and tell a person about it."""
     found: Found = []
     examined = _examine(file, found)
     document = examined.examination.document if examined is not None else None
     counting = [problem for _, problem in found if strict or problem.severity == "error"]
-    if as_json:
-        terminal.write_json(_as_json(examined, document, found, ok=not counting))
-    else:
+    if not as_json:
         for origin, problem in found:
             terminal.line(terminal.problem_line(problem, origin))
         if examined is not None and document is not None:
             _summary(examined, document, found)
-    return PROBLEM if counting else FINE
+    return _as_json(examined, document, found, ok=not counting)
 
 
 def _examine(file: str | None, found: Found) -> Examined | None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .calling import Call
 
@@ -216,3 +217,26 @@ def test_whatever_the_bytes_problems_are_lines(call: Call, tmp_path: Path, conte
     assert outcome.code == 1
     assert outcome.lines
     assert all(line.startswith("odd.yaml:") for line in outcome.lines)
+
+
+class TestForEditorsAndHooks:
+    def test_the_schema_is_the_one_of_the_package(self, call: Call) -> None:
+        outcome = call("check", "--schema")
+        assert outcome.code == 0
+        assert json.loads(outcome.out)["title"] == "graymw rule document"
+
+    def test_several_documents_are_checked_one_after_the_other(self, call: Call, rules: Path) -> None:
+        bad = rules.with_name("bad.yaml")
+        bad.write_text("releases: []")
+        outcome = call("check", rules, bad)
+        assert outcome.code == 1
+        assert f"{rules}: 1 release" in outcome.out
+        assert f"{bad}:1" in outcome.out
+        assert [each["ok"] for each in json.loads(call("check", rules, bad, "--json").out)] == [True, False]
+
+    def test_the_hook_finds_rule_documents_by_their_name(self) -> None:
+        (hook,) = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+        names = ["rules.yaml", "config/rules.yml", "gray-rules.json", "a/graymw_rules.toml"]
+        assert [name for name in names if re.search(hook["files"], name)] == names
+        assert not re.search(hook["files"], "myrules.yaml")
+        assert hook["entry"] == "graymw check"

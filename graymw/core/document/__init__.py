@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
 from graymw.core.document import parsing, reading, short
 from graymw.core.document.canonical import canonical_text, mapping_of, revision_of
@@ -16,6 +18,7 @@ from graymw.core.model import RuleDocument
 from graymw.errors import Problem, RulesError
 
 __all__ = [
+    "SCHEMA_PATH",
     "Examination",
     "canonical_text",
     "examine",
@@ -28,6 +31,10 @@ __all__ = [
     "short_form",
     "yaml_of",
 ]
+
+
+SCHEMA_PATH: Final = Path(__file__).with_name("rules.schema.json")
+"""JSON Schema of the document, for editors; ``examine`` finds more."""
 
 
 @dataclass(frozen=True, slots=True)
