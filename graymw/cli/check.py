@@ -40,7 +40,8 @@ def command(
     if schema:
         terminal.line(SCHEMA_PATH.read_text(encoding="utf-8").removesuffix("\n"))
         return FINE
-    told = [_checked(file, strict=strict, as_json=as_json) for file in files or [None]]
+    named: list[str | None] = [*(files or ())] or [None]
+    told = [_checked(file, strict=strict, as_json=as_json) for file in named]
     if as_json:
         terminal.write_json(told[0] if len(told) == 1 else told)
     return FINE if all(each["ok"] for each in told) else PROBLEM

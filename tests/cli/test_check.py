@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there_is_wrong_use(call: Call) -> None:
 def test_a_directory_is_no_rule_document(call: Call, tmp_path: Path) -> None:
     outcome = call("check", ".")
     assert outcome.code == 1
-    assert outcome.lines == [f".: {tmp_path} is a directory, not a file: name the rule document itself"]
+    assert outcome.lines == [f".: {tmp_path} is a directory, not a file: name the file itself"]
 
 
 def test_a_file_that_cannot_be_read_is_told(call: Call, tmp_path: Path) -> None:
