@@ -40,6 +40,7 @@ class EtcdServices:
 
     Raises:
         SettingsError: The URL is no such URL.
+        MissingExtraError: The HTTP library is not installed.
     """
 
     def __init__(self, url: str, access: Access) -> None:
@@ -79,6 +80,7 @@ class EtcdRegistrar:
 
     Raises:
         SettingsError: The URL is no such URL.
+        MissingExtraError: The HTTP library is not installed.
     """
 
     def __init__(self, url: str, access: Access, *, ttl: int = TTL_SECONDS) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -174,9 +174,11 @@ def test_fifty_writers_at_once_lose_nothing(stored: Stored) -> None:
 def test_a_source_sees_what_was_written(stored: Stored) -> None:
     async def run() -> None:
         changes = stored.backend.source().watch()
-        assert (await asyncio.wait_for(anext(changes), stored.backend.seconds)).text is None
-        await stored.write(change(1), "")
-        assert text(await asyncio.wait_for(anext(changes), stored.backend.seconds)) == document(1)
+        assert isinstance(changes, AsyncGenerator)
+        async with aclosing(changes):
+            assert (await asyncio.wait_for(anext(changes), stored.backend.seconds)).text is None
+            await stored.write(change(1), "")
+            assert text(await asyncio.wait_for(anext(changes), stored.backend.seconds)) == document(1)
 
     asyncio.run(run())
 

@@ -676,13 +676,3 @@ def test_the_path_of_the_url_is_the_prefix(etcd: Etcd, path: str, key: str) -> N
 def test_a_wrong_url_is_told(wrong: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         EtcdServices(wrong, Access())
-
-
-def test_without_the_library_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "httpx", None)
-
-    async def job() -> None:
-        with pytest.raises(ImportError, match=r"pip install 'graymw\[etcd\]'"):
-            await anext(EtcdServices("etcd://127.0.0.1:1", Access()).watch_all())
-
-    run(job())

@@ -172,6 +172,7 @@ class Etcd:
             "--log-level=warn",
             "--logger=zap",
             "--unsafe-no-fsync",
+            "--bcrypt-cost=4",
             *self._options,
         ]
         if self._certificates is not None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from graymw.remote.etcd.login import Login
 from graymw.remote.etcd.session import Session
+from graymw.remote.http import require
 from graymw.remote.url import BackendUrl, parse_backend_url
 from graymw.settings.access import Access
 
@@ -28,11 +29,13 @@ class Cluster:
 
     Raises:
         SettingsError: The URL is no such URL.
+        MissingExtraError: The HTTP library is not installed.
     """
 
     def __init__(
         self, url: str, access: Access, *, setting: str, parameters: Collection[str] = (), example: str
     ) -> None:
+        require("etcd")
         self.url: BackendUrl = parse_backend_url(
             url, setting=setting, default_port=PORT, parameters=parameters, example=example
         )

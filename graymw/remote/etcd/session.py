@@ -71,9 +71,17 @@ class Session:
         """Let go of the connections."""
         await self._http.close()
 
-    async def read(self, keys: KeyRange) -> Snapshot:
-        """What a range holds now, as a majority of the cluster knows it."""
-        answer = await self._ask("/v3/kv/range", keys.json, keys.shown)
+    async def read(self, keys: KeyRange, *, last: int = 0, keys_only: bool = False) -> Snapshot:
+        """What a range holds now, as a majority of the cluster knows it, in the order of its keys.
+
+        Args:
+            last: As many of its last keys are read, the last one first; 0: all, the first one first.
+            keys_only: Leave the values out.
+        """
+        body = {**keys.json, "keys_only": keys_only}
+        if last:
+            body |= {"sort_order": "DESCEND", "sort_target": "KEY", "limit": str(last)}
+        answer = await self._ask("/v3/kv/range", body, keys.shown)
         try:
             return snapshot(answer)
         except MISREAD as error:
