@@ -38,6 +38,7 @@ _SECRET: Final = "Z3JheW13LXRlc3RzLW9ubHktMDEyMzQ1Njc4OTAxMjM0NTY="
 _SETTLED: Final = """
 server.address={host}
 server.error.include-message=ALWAYS
+server.tomcat.max-http-form-post-size=-1
 nacos.inetutils.ip-address={host}
 nacos.core.auth.system.type=nacos
 nacos.core.auth.caching.enabled=false

@@ -57,7 +57,7 @@ def real_server(
         environ: Besides what a process needs anyway.
         seconds: How long that may take.
     """
-    with serving(command, environ or {}, folder, port) as service:
+    with serving(command, environ or {}, folder, port, seconds=seconds) as service:
         try:
             eventually(lambda: service.process.poll() is not None or _answers(is_well), seconds)
             assert service.process.poll() is None, f"{command[0]} has ended"

@@ -52,7 +52,13 @@ class Service:
 
 @contextmanager
 def serving(
-    command: Sequence[str], environ: Mapping[str, str], folder: Path, port: int, *, cwd: Path | None = None
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    port: int,
+    *,
+    cwd: Path | None = None,
+    seconds: float = 30,
 ) -> Iterator[Service]:
     """Run a command of this Python's environment until it serves, and end it afterwards.
 
@@ -60,6 +66,7 @@ def serving(
         command: Program and arguments; ``python`` is this Python.
         environ: Besides what the process needs anyway.
         folder: Where its output is kept.
+        seconds: How long it may take until it listens.
     """
     programs = Path(sys.executable).parent
     program = sys.executable if command[0] == "python" else str(programs / command[0])
@@ -78,7 +85,7 @@ def serving(
         )
     service = Service(process, port, output)
     try:
-        eventually(lambda: process.poll() is not None or _accepts(port), 30)
+        eventually(lambda: process.poll() is not None or _accepts(port), seconds)
         assert process.poll() is None, service.output
         yield service
     finally:
