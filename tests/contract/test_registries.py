@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from registry_backends import RegistryBackend, variants
+from registry_backends import RegistryBackend, WholeRegistry, variants
 from serving import Service, free_port, serving
 from waiting import eventually
 
@@ -17,6 +17,7 @@ from graymw.core.instances import Instance
 from graymw.registries.choosing import SOURCES, registrar_for
 from graymw.runtime.instance_keeper import InstanceKeeper
 from graymw.runtime.own_address import host_towards
+from graymw.runtime.ports import Registry
 from graymw.runtime.registration import Registration
 from graymw.runtime.watching import WatchThread
 from graymw.settings.schema import Settings
@@ -46,14 +47,21 @@ def settings_of(backend: RegistryBackend, **more: object) -> Settings:
     return Settings.from_mapping({**backend.settings(), **more}, environ={})
 
 
+def _kept(settings: Settings, thread: WatchThread) -> Registry:
+    scheme = settings.registry.partition(":")[0].partition("+")[0]
+    return InstanceKeeper(SOURCES[scheme](settings.registry, settings), hold_seconds=1.0, thread=thread)
+
+
 class Client:
     """A process that looks ``orders`` up."""
 
     def __init__(self, backend: RegistryBackend, thread: WatchThread, settings: Settings | None = None) -> None:
-        settings = settings or settings_of(backend)
         self._seconds = backend.seconds
-        scheme = settings.registry.partition(":")[0].partition("+")[0]
-        self.keeper = InstanceKeeper(SOURCES[scheme](settings.registry, settings), hold_seconds=1.0, thread=thread)
+        self.keeper = (
+            backend.registry(thread)
+            if isinstance(backend, WholeRegistry)
+            else _kept(settings or settings_of(backend), thread)
+        )
         self.keeper.want(["orders"])
         self.keeper.start()
 

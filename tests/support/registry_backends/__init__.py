@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from graymw.runtime.ports import Registry
+from graymw.runtime.watching import WatchThread
 
 
 class RegistryBackend(Protocol):
@@ -40,6 +43,14 @@ class RegistryBackend(Protocol):
 
     def start(self) -> None:
         """Start it again at the same place; instances of ``put`` are there (again) when this returns."""
+
+
+@runtime_checkable
+class WholeRegistry(Protocol):
+    """One that keeps its instances current by itself."""
+
+    def registry(self, thread: WatchThread) -> Registry:
+        """What a process looks instances up in."""
 
 
 Opened: TypeAlias = Callable[[Path], AbstractContextManager[RegistryBackend]]
