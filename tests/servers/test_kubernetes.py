@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -231,19 +231,19 @@ def test_a_rollout_is_seen_step_by_step(kubernetes: Kubernetes, shop: str) -> No
     slice_of(old=True)
 
     async def run() -> None:
-        found = as_admin(kubernetes, shop).watch_all()
-        (instance,) = await until(found, "orders", {"10.1.0.1": "v1"})
-        assert (instance.weight, instance.zone, instance.metadata["pod"]) == (3, "eu-1", "old")
-        uids["new"] = await asyncio.to_thread(kubernetes.put_pod, shop, "new", {"version": "v2"})
-        await asyncio.to_thread(lambda: slice_of(old=True, new=False))
-        await asyncio.to_thread(lambda: slice_of(old=True, new=True))
-        await until(found, "orders", {"10.1.0.1": "v1", "10.1.0.2": "v2"})
-        await asyncio.to_thread(lambda: slice_of(old=False, new=True))
-        await until(found, "orders", {"10.1.0.2": "v2"})
-        await asyncio.to_thread(kubernetes.put_pod, shop, "new", {"version": "v3"})
-        await until(found, "orders", {"10.1.0.2": "v3"})
-        await asyncio.to_thread(kubernetes.delete_slice, shop, "orders-x")
-        await until(found, "orders", {})
+        async with aclosing(as_admin(kubernetes, shop).watch_all()) as found:
+            (instance,) = await until(found, "orders", {"10.1.0.1": "v1"})
+            assert (instance.weight, instance.zone, instance.metadata["pod"]) == (3, "eu-1", "old")
+            uids["new"] = await asyncio.to_thread(kubernetes.put_pod, shop, "new", {"version": "v2"})
+            await asyncio.to_thread(lambda: slice_of(old=True, new=False))
+            await asyncio.to_thread(lambda: slice_of(old=True, new=True))
+            await until(found, "orders", {"10.1.0.1": "v1", "10.1.0.2": "v2"})
+            await asyncio.to_thread(lambda: slice_of(old=False, new=True))
+            await until(found, "orders", {"10.1.0.2": "v2"})
+            await asyncio.to_thread(kubernetes.put_pod, shop, "new", {"version": "v3"})
+            await until(found, "orders", {"10.1.0.2": "v3"})
+            await asyncio.to_thread(kubernetes.delete_slice, shop, "orders-x")
+            await until(found, "orders", {})
 
     asyncio.run(run())
 
@@ -276,18 +276,24 @@ def test_more_pods_than_fit_a_page(kubernetes: Kubernetes, shop: str, monkeypatc
     assert {instance.host: instance.version for instance in found} == expected
 
 
-async def followed(client: KubernetesClient, namespace: str, wanted: int, then: Any = None) -> list[Event]:
-    """So many events of the slices of a namespace; after the first of them something is done."""
+async def followed(
+    client: KubernetesClient, namespace: str, wanted: int, then: Callable[[int], None] | None = None
+) -> list[Event]:
+    """So many events of the slices of a namespace; after each but the last something is done."""
     events: list[Event] = []
-    async with asyncio.timeout(30), aclosing(client.follow(ENDPOINT_SLICES, namespace)) as following:
-        async for event in following:
-            events.append(event)
-            if then is not None and len(events) < wanted:
-                await asyncio.to_thread(then, len(events))
-            if len(events) == wanted:
-                break
-    await client.close()
-    return events
+    doing: list[asyncio.Task[None]] = []
+    try:
+        async with asyncio.timeout(30), aclosing(client.follow(ENDPOINT_SLICES, namespace)) as following:
+            async for event in following:
+                events.append(event)
+                if len(events) == wanted:
+                    return events
+                if then is not None:
+                    doing.append(asyncio.create_task(asyncio.to_thread(then, len(events))))
+    finally:
+        await asyncio.gather(*doing)
+        await client.close()
+    raise AssertionError("the watch has ended")
 
 
 class Counting(KubernetesClient):
@@ -305,8 +311,8 @@ def test_a_watch_that_the_server_ends_goes_on_without_a_list(kubernetes: Kuberne
 
     def change(number: int) -> None:
         asked = client.requests
-        kubernetes.put_slice(shop, "a", "orders", [endpoint(f"10.1.0.{number}")])
         eventually(lambda: client.requests > asked, DEADLINE)
+        kubernetes.put_slice(shop, "a", "orders", [endpoint(f"10.1.0.{number}")])
 
     events = asyncio.run(followed(client, shop, 4, change))
     assert [type(event) for event in events] == [Listed, Put, Put, Put]
