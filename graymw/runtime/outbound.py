@@ -128,17 +128,28 @@ class Outgoing:
         Returns:
             Plan of one more try, at another instance; None: raise the error.
         """
+        attempt, tries = self._failed(failure)
+        self.finish(error=error)
+        if attempt is None or failure is None or tries is None:
+            return None
+        return attempt.again(failure, tries, replayable=replayable)
+
+    def failed_rpc(self, code: int, name: str, details: str | None = None, *, replayable: bool) -> Outgoing | None:
+        """No connection to the instance of a gRPC call could be made; otherwise as ``finish_rpc`` and ``failed``."""
+        attempt, tries = self._failed("refused")
+        self.finish_rpc(code, name, details)
+        return None if attempt is None or tries is None else attempt.again("refused", tries, replayable=replayable)
+
+    def _failed(self, failure: Failure | None) -> tuple[Attempt | None, Tries | None]:
         attempt, self._attempt = self._attempt, None
         if attempt is None or failure is None:
             if attempt is not None:
                 attempt.left()
-            self.finish(error=error)
-            return None
+            return attempt, None
         tries = attempt.failed(failure)
         if tries.ejected and self._span is not None:
             self._span.set_attribute("gray.ejected", True)
-        self.finish(error=error)
-        return attempt.again(failure, tries, replayable=replayable)
+        return attempt, tries
 
     def finish_rpc(self, code: int, name: str, details: str | None = None) -> None:
         """The gRPC call ended; as ``finish``. To a caller every status but OK is an error (semantic conventions).

@@ -368,6 +368,7 @@ def test_options_of_the_application_come_first() -> None:
     assert dict(given) == {
         "grpc.default_authority": "named",
         "grpc.enable_http_proxy": 0,
+        "grpc.max_reconnect_backoff_ms": 5_000,
         "grpc.ssl_target_name_override": "orders",
     }
 

@@ -6,15 +6,16 @@ service goes over the channel of one of its instances, chosen when the call is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import grpc
 from grpc import aio
 
 from graymw.clients.containment import contained
-from graymw.clients.grpc.channel import Arguments, replaced, taken
+from graymw.clients.grpc import aio_calls
+from graymw.clients.grpc.channel import Arguments, replaced, requests_of, taken, with_requests
 from graymw.clients.grpc.ending import end_finished_aio, end_raised
 from graymw.clients.grpc.planning import (
     PLANNED,
@@ -24,6 +25,7 @@ from graymw.clients.grpc.planning import (
     instance_for,
     instance_options,
 )
+from graymw.clients.grpc.rewinding import AsyncRewindable
 from graymw.clients.grpc.targets import parse_target
 from graymw.core.instances import Instance
 from graymw.runtime.outbound import Outgoing
@@ -136,6 +138,7 @@ class _MultiCallable:
     ) -> None:
         self._channel = channel
         self._kind = kind
+        self._streamed = kind.startswith("stream")
         self._method = method
         self._make = partial(_made, kind, method, arguments)
         self._addressed = self._make(addressed)
@@ -146,33 +149,66 @@ class _MultiCallable:
         outgoing = begin(channel.target, self._method, metadata, traced=channel.traced)
         if outgoing is None:
             return self._addressed(*arguments[0], **arguments[1])
-        send, (args, kwargs) = self._planned(arguments, metadata, outgoing)
-        reset = PLANNED.set((channel.target.authority, outgoing))
-        token = outgoing.attach() if channel.intercepted else None
+        requests = self._rewindable(arguments) if outgoing.instance is not None else None
+        start = partial(self._started, arguments, metadata, requests)
         try:
-            call = send(*args, **kwargs)
+            if outgoing.instance is not None:
+                return _CALLS[self._kind](start, outgoing, partial(_is_replayable, requests, self._streamed))
+            call = start(outgoing)
         except BaseException as error:
             end_raised(outgoing, error)
             raise
+        finish_with(call, outgoing)
+        return call
+
+    def _rewindable(self, arguments: Arguments) -> AsyncRewindable | None:
+        """Requests of the call as they can be read again; None where it has but one, or writes them by hand."""
+        requests = requests_of(arguments) if self._streamed else None
+        return AsyncRewindable(requests) if isinstance(requests, (AsyncIterable, Iterable)) else None
+
+    def _started(
+        self, arguments: Arguments, metadata: Any, requests: AsyncRewindable | None, outgoing: Outgoing
+    ) -> Any:
+        """Grpc's own call, begun as planned."""
+        channel = self._channel
+        send, (args, kwargs) = self._planned(arguments, metadata, requests, outgoing)
+        reset = PLANNED.set((channel.target.authority, outgoing))
+        token = outgoing.attach() if channel.intercepted else None
+        try:
+            return send(*args, **kwargs)
         finally:
             if token is not None:
                 outgoing.detach(token)
             PLANNED.reset(reset)
-        finish_with(call, outgoing)
-        return call
 
-    def _planned(self, arguments: Arguments, metadata: Any, outgoing: Outgoing) -> tuple[Any, Arguments]:
-        """The one place where an instance is chosen."""
+    def _planned(
+        self, arguments: Arguments, metadata: Any, requests: AsyncRewindable | None, outgoing: Outgoing
+    ) -> tuple[Any, Arguments]:
+        """The one place where a call turns to its instance."""
         send = self._addressed
         try:
             if outgoing.instance is not None:
                 instances = self._channel.instances
                 send = instances.callable(outgoing.instance, self._kind, self._method, self._make)
+            if requests is not None:
+                arguments = with_requests(arguments, requests.read())
             if not outgoing.changes_nothing:
                 arguments = replaced(arguments, aio.Metadata(*carrying(metadata, outgoing)))
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained("grpc.aio", error)
         return send, arguments
+
+
+_CALLS: Final[Mapping[str, Any]] = {
+    "unary_unary": aio_calls.UnaryUnary,
+    "unary_stream": aio_calls.UnaryStream,
+    "stream_unary": aio_calls.StreamUnary,
+    "stream_stream": aio_calls.StreamStream,
+}
+
+
+def _is_replayable(requests: AsyncRewindable | None, streamed: bool) -> bool:
+    return not streamed if requests is None else requests.replayable
 
 
 def _made(kind: str, method: str, arguments: Arguments, channel: aio.Channel) -> Any:

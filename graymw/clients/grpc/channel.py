@@ -5,15 +5,15 @@ A call to a service goes over the channel of one of its instances, chosen when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from threading import Lock
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias
 
 import grpc
 
 from graymw.clients.containment import contained
-from graymw.clients.grpc.ending import end, end_finished, end_raised
+from graymw.clients.grpc.ending import again_raised, end, end_finished, end_raised
 from graymw.clients.grpc.planning import (
     InstanceChannels,
     begin,
@@ -22,6 +22,8 @@ from graymw.clients.grpc.planning import (
     instance_options,
     planned_for,
 )
+from graymw.clients.grpc.rewinding import Rewindable
+from graymw.clients.grpc.streams import Stream
 from graymw.clients.grpc.targets import parse_target
 from graymw.core.instances import Instance
 from graymw.runtime.outbound import Outgoing
@@ -115,6 +117,29 @@ class GrayChannel(grpc.Channel):
         self.close()
 
 
+class _Asked(NamedTuple):
+    """A call as the application made it.
+
+    Attributes:
+        arguments: What it gave, metadata read.
+        metadata: The metadata among them.
+        above: A layer above planned the call, and finishes it.
+        streamed: Its requests come one by one.
+        requests: Of such a call, where they can be read again.
+    """
+
+    arguments: Arguments
+    metadata: Any
+    above: bool
+    streamed: bool
+    requests: Rewindable | None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether all requests read so far can be sent again."""
+        return not self.streamed if self.requests is None else self.requests.replayable
+
+
 class _MultiCallable:
     """Calls of one method. What they take is what grpc's own multi-callables take, metadata in the third place.
 
@@ -126,53 +151,90 @@ class _MultiCallable:
     def __init__(self, channel: GrayChannel, kind: str, method: str, args: Arguments, addressed: grpc.Channel) -> None:
         self._channel = channel
         self._kind = kind
+        self._streamed = kind.startswith("stream")
         self._method = method
         self._make = partial(_made, kind, method, args)
         self._addressed = self._make(addressed)
 
     def _wait(self, entry: str, arguments: Arguments) -> Any:
         """A call that returns when it is over."""
-        send, (args, kwargs), outgoing = self._planned(arguments)
-        if outgoing is None:
-            return getattr(send, entry)(*args, **kwargs)
-        try:
-            result = getattr(send, entry)(*args, **kwargs)
-        except BaseException as error:
-            end_raised(outgoing, error)
-            raise
-        end(outgoing, grpc.StatusCode.OK, None)
-        return result
+        asked, outgoing = self._planned(arguments)
+        while True:
+            send, (args, kwargs) = self._way(asked, outgoing)
+            if outgoing is None or asked.above:
+                return getattr(send, entry)(*args, **kwargs)
+            try:
+                result = getattr(send, entry)(*args, **kwargs)
+            except BaseException as error:
+                again = again_raised(outgoing, error, replayable=asked.replayable)
+                if again is None:
+                    raise
+                outgoing = again
+            else:
+                end(outgoing, grpc.StatusCode.OK, None)
+                return result
 
-    def _start(self, entry: str, arguments: Arguments) -> Any:
-        """A call that goes on after this returns."""
-        send, (args, kwargs), outgoing = self._planned(arguments)
-        if outgoing is None:
-            return getattr(send, entry)(*args, **kwargs)
+    def _start(self, arguments: Arguments) -> Any:
+        """A future."""
+        asked, outgoing = self._planned(arguments)
+        send, (args, kwargs) = self._way(asked, outgoing)
+        if outgoing is None or asked.above:
+            return send.future(*args, **kwargs)
         try:
-            call = getattr(send, entry)(*args, **kwargs)
+            call = send.future(*args, **kwargs)
         except BaseException as error:
             end_raised(outgoing, error)
             raise
         finish_with(call, outgoing)
         return call
 
-    def _planned(self, arguments: Arguments) -> tuple[Any, Arguments, Outgoing | None]:
-        """The one place where an instance is chosen. The plan is None where there is none or a layer above made it."""
-        channel = self._channel
-        above = planned_for(channel.target)
-        arguments, metadata = taken(arguments)
-        outgoing = above or begin(channel.target, self._method, metadata)
-        if outgoing is None:
-            return self._addressed, arguments, None
-        send = self._addressed
+    def _stream(self, arguments: Arguments) -> Any:
+        """A call whose responses come one by one."""
+        asked, outgoing = self._planned(arguments)
+
+        def start(planned: Outgoing | None) -> Any:
+            send, (args, kwargs) = self._way(asked, planned)
+            return send(*args, **kwargs)
+
+        if outgoing is None or asked.above:
+            return start(outgoing)
         try:
             if outgoing.instance is not None:
-                send = channel.instances.callable(outgoing.instance, self._kind, self._method, self._make)
-            if above is None and not outgoing.changes_nothing:
-                arguments = replaced(arguments, carrying(metadata, outgoing))
+                return Stream(start, outgoing, lambda: asked.replayable)
+            call = start(outgoing)
+        except BaseException as error:
+            end_raised(outgoing, error)
+            raise
+        finish_with(call, outgoing)
+        return call
+
+    def _planned(self, arguments: Arguments) -> tuple[_Asked, Outgoing | None]:
+        """The call, and its plan; None where it is left alone."""
+        target = self._channel.target
+        above = planned_for(target)
+        arguments, metadata = taken(arguments)
+        outgoing = above or begin(target, self._method, metadata)
+        requests = None
+        if self._streamed and above is None and outgoing is not None and outgoing.instance is not None:
+            source = requests_of(arguments)
+            requests = Rewindable(source) if isinstance(source, Iterator) else None
+        return _Asked(arguments, metadata, above is not None, self._streamed, requests), outgoing
+
+    def _way(self, asked: _Asked, outgoing: Outgoing | None) -> tuple[Any, Arguments]:
+        """The one place where a call turns to its instance: whom to call, and with what."""
+        send, arguments = self._addressed, asked.arguments
+        if outgoing is None:
+            return send, arguments
+        try:
+            if outgoing.instance is not None:
+                send = self._channel.instances.callable(outgoing.instance, self._kind, self._method, self._make)
+            if asked.requests is not None:
+                arguments = with_requests(arguments, asked.requests.read())
+            if not asked.above and not outgoing.changes_nothing:
+                arguments = replaced(arguments, carrying(asked.metadata, outgoing))
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained("grpc", error)
-        return send, arguments, None if above else outgoing
+        return send, arguments
 
 
 def taken(arguments: Arguments) -> tuple[Arguments, Any]:
@@ -183,6 +245,20 @@ def taken(arguments: Arguments) -> tuple[Arguments, Any]:
         return arguments, metadata
     metadata = tuple(metadata)
     return replaced(arguments, metadata), metadata
+
+
+def requests_of(arguments: Arguments) -> Any:
+    """Requests of a call that streams them; None for none."""
+    args, kwargs = arguments
+    return args[0] if args else kwargs.get("request_iterator")
+
+
+def with_requests(arguments: Arguments, requests: Any) -> Arguments:
+    """Arguments of a call with other requests."""
+    args, kwargs = arguments
+    if args:
+        return (requests, *args[1:]), kwargs
+    return args, {**kwargs, "request_iterator": requests}
 
 
 def replaced(arguments: Arguments, metadata: Any) -> Arguments:
@@ -219,12 +295,12 @@ class _UnaryUnary(_MultiCallable, grpc.UnaryUnaryMultiCallable):  # type: ignore
         return self._wait("with_call", (args, kwargs))
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start("future", (args, kwargs))
+        return self._start((args, kwargs))
 
 
 class _UnaryStream(_MultiCallable, grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start("__call__", (args, kwargs))
+        return self._stream((args, kwargs))
 
 
 class _StreamUnary(_MultiCallable, grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]
@@ -235,9 +311,9 @@ class _StreamUnary(_MultiCallable, grpc.StreamUnaryMultiCallable):  # type: igno
         return self._wait("with_call", (args, kwargs))
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start("future", (args, kwargs))
+        return self._start((args, kwargs))
 
 
 class _StreamStream(_MultiCallable, grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start("__call__", (args, kwargs))
+        return self._stream((args, kwargs))

@@ -18,6 +18,9 @@ from graymw.runtime.outbound import Outgoing
 MAX_INSTANCES: Final = 128
 """Channels to instances kept for one channel; the one unused for longest is forgotten first."""
 
+MAX_BACKOFF_MS: Final = 5_000
+"""An instance that is tried anew must not fail for a channel that still waits: ejections last as long at least."""
+
 PLANNED: Final[ContextVar[tuple[str, Outgoing] | None]] = ContextVar("graymw_grpc_planned", default=None)
 """Authority and plan of a call under way, so that an interceptor and a channel do not both plan it."""
 
@@ -93,7 +96,11 @@ def instance_options(
     """Options of a channel to an instance: the server, and TLS, are told the logical name, and no proxy is between."""
     given = tuple(options)
     known = {name for name, _ in given}
-    ours: dict[str, Any] = {"grpc.default_authority": target.authority, "grpc.enable_http_proxy": 0}
+    ours: dict[str, Any] = {
+        "grpc.default_authority": target.authority,
+        "grpc.enable_http_proxy": 0,
+        "grpc.max_reconnect_backoff_ms": MAX_BACKOFF_MS,
+    }
     if secure:
         ours["grpc.ssl_target_name_override"] = target.host
     return (*given, *(pair for pair in ours.items() if pair[0] not in known))
