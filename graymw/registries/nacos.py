@@ -12,7 +12,7 @@ from graymw.core.instances import Instance
 from graymw.errors import Problem, SettingsError, SourceError
 from graymw.registries.nacos_entries import instances_of
 from graymw.remote.loop_bound import LoopBound
-from graymw.remote.nacos.connection import NacosConnection
+from graymw.remote.nacos.connection import RESET, NacosConnection
 from graymw.remote.nacos.place import NacosPlace, nacos_place
 from graymw.remote.nacos.session import NacosSession, NoPushError
 from graymw.runtime import counters
@@ -119,7 +119,8 @@ class NacosServices:
                 if age >= newest:
                     newest = age
                     yield instances_of(service, self._in_cluster(info.get("hosts")))
-            raise SourceError(f"{self.name}: the connection is lost: {connection.lost.result()}")
+            if connection.lost.result() != RESET:
+                raise SourceError(f"{self.name}: the connection is lost: {connection.lost.result()}")
         finally:
             forget()
             connection.lost.remove_done_callback(end)
@@ -127,7 +128,9 @@ class NacosServices:
     async def _polled(self, session: NacosSession, service: str) -> AsyncIterator[tuple[Instance, ...]]:
         """Ask again and again, until it is time to try for pushes."""
         while True:
-            yield instances_of(service, self._in_cluster(await session.http.instances(service, self._cluster)))
+            hosts = await session.http.instances(service, self._cluster)
+            session.polled()
+            yield instances_of(service, self._in_cluster(hosts))
             await asyncio.sleep(self._poll_seconds * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
             if session.may_push:
                 return

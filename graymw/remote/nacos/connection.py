@@ -30,6 +30,9 @@ UNREGISTERED: Final = 301
 FORBIDDEN: Final = 403
 CONFIG_NOT_FOUND: Final = 300
 
+RESET: Final = "the server asks to connect anew"
+"""Why a connection is lost that a server only wants to see somewhere else."""
+
 _UNARY: Final = "/Request/request"
 _STREAM: Final = "/BiRequestStream/requestBiStream"
 _SETTLING: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -204,7 +207,7 @@ class NacosConnection:
         if push.type == "SetupAckRequest":
             self._set_up.set()
         elif push.type == "ConnectResetRequest":
-            self._lose("the server asks to connect anew")
+            self._lose(RESET)
         for handler in tuple(self._handlers.get(push.type, ())):
             handler(push.body)
 

@@ -18,7 +18,10 @@ from graymw.settings.access import Access
 
 _FIRST_PAUSE: Final = 2.0
 _LONGEST_PAUSE: Final = 60.0
-"""How long to poll before a port that did not push is tried again."""
+"""How long to poll a server that answers but does not push, before it is tried again."""
+
+_SHARED_SECONDS: Final = 1.0
+"""How long the watches of a process share the failure of one of them."""
 
 
 class NoPushError(SourceError):
@@ -50,6 +53,7 @@ class NacosSession:
         self._connection: NacosConnection | None = None
         self._pause = _FIRST_PAUSE
         self._push_from = 0.0
+        self._failed_at: float | None = None
         self._why_not = ""
 
     @property
@@ -68,10 +72,18 @@ class NacosSession:
                 return self._connection
             if not self.may_push:
                 raise NoPushError(self._why_not or self._reason())
+            if self._failed_at is not None and self._clock() < self._failed_at + _SHARED_SECONDS:
+                raise NoPushError(self._why_not)
             await self._drop()
             self._connection = await self._opened()
-            self._pause, self._push_from = _FIRST_PAUSE, 0.0
+            self._pause, self._failed_at = _FIRST_PAUSE, None
             return self._connection
+
+    def polled(self) -> None:
+        """The server answers over HTTP: where it did not push, it is left in peace for a while."""
+        if self._failed_at is not None and self._push_from <= self._failed_at:
+            self._push_from = self._clock() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     async def close(self) -> None:
         """Close every connection; what hangs on them at the server goes with them."""
@@ -94,8 +106,7 @@ class NacosSession:
                 )
             except SourceError as error:
                 self._why_not = str(error)
-        self._push_from = self._clock() + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._failed_at = self._clock()
         raise NoPushError(self._why_not)
 
     async def _drop(self) -> None:

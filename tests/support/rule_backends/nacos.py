@@ -1,0 +1,85 @@
+"""A configuration of Nacos of both release lines: open, with users, with users and TLS, and polled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from real_nacos import PASSWORD, USER
+from registry_backends.nacos import Server, server
+
+from graymw.runtime.ports import RuleSource, RuleStore
+from graymw.settings.access import Access
+from graymw.sources.nacos import NacosSource
+from rule_backends import Opened
+
+DATA_ID: Final = "rules.yaml"
+_groups: Final = itertools.count(1)
+
+
+class NacosBackend:
+    """A configuration in a group of its own, in a Nacos that other tests use too."""
+
+    lacks: Mapping[str, str] = {}
+    seconds = 6.0
+
+    def __init__(self, server: Server, *, polled: bool) -> None:
+        self._server = server
+        self._nacos = server.nacos
+        self._group = f"rules-{next(_groups)}"
+        self._polled = polled
+
+    def source(self) -> RuleSource:
+        return self._source(PASSWORD)
+
+    def source_with_wrong_login(self) -> RuleSource | None:
+        return self._source("wr0ng") if self._server.login else None
+
+    def store(self) -> RuleStore | None:
+        return None
+
+    def store_with_wrong_login(self) -> RuleStore | None:
+        return None
+
+    def write(self, text: str) -> None:
+        self._nacos.publish(DATA_ID, text, group=self._group)
+
+    def delete(self) -> None:
+        self._nacos.unpublish(DATA_ID, group=self._group)
+
+    def stop(self) -> None:
+        self._nacos.stop()
+
+    def start(self) -> None:
+        self._nacos.start()
+
+    def _source(self, password: str) -> RuleSource:
+        made = self._server.certificates
+        scheme = "nacos+https" if made else "nacos"
+        polled = "&grpc_port=0" if self._polled else ""
+        login = (USER, password) if self._server.login else ("", "")
+        access = Access(user=login[0], password=login[1], ca=str(made.ca) if made else "")
+        return NacosSource(f"{scheme}://{self._nacos.authority}/{DATA_ID}?group={self._group}{polled}", access)
+
+
+def _opening(line: str, *, login: bool = False, tls: bool = False, polled: bool = False) -> Opened:
+    @contextmanager
+    def opened(_: Path) -> Iterator[NacosBackend]:
+        yield NacosBackend(server(line, login=login, tls=tls), polled=polled)
+
+    def open_(folder: Path) -> AbstractContextManager[NacosBackend]:
+        return opened(folder)
+
+    return open_
+
+
+VARIANTS: Final[dict[str, Opened]] = {
+    "3.1": _opening("3.1"),
+    "3.1-polled": _opening("3.1", polled=True),
+    "3.1-users-tls": _opening("3.1", login=True, tls=True),
+    "2.2-users": _opening("2.2", login=True),
+    "2.2-users-polled": _opening("2.2", login=True, polled=True),
+}
