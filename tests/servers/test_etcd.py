@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,12 @@ from serving import free_port
 from waiting import eventually
 
 from graymw.core.instances import Instance
-from graymw.errors import SettingsError, SourceError
-from graymw.registries.etcd import EtcdRegistrar, EtcdServices
+from graymw.errors import SourceError
 from graymw.remote.etcd import session as sessions
 from graymw.remote.etcd.cluster import Cluster
 from graymw.remote.etcd.messages import Code, KeyRange, RefusedError
 from graymw.remote.etcd.mirror import Changes, mirror
 from graymw.remote.etcd.session import Session
-from graymw.runtime import counters
 from graymw.settings.access import Access
 
 DEADLINE = 10.0
@@ -33,24 +29,6 @@ SERVICES = "graymw/services/"
 KEYS = KeyRange.prefix(b"mirror/")
 ORDERS = Instance("orders", "127.0.0.1", 8001, "v1", weight=3, zone="a")
 KEY = f"{SERVICES}orders/127.0.0.1:8001"
-
-
-@pytest.fixture(scope="module", params=PROGRAMS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def server(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    server = Etcd(PROGRAMS[version](), tmp_path_factory.mktemp("etcd")).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def etcd(server: Etcd) -> Etcd:
-    server.clear()
-    return server
 
 
 @pytest.fixture(scope="session")
@@ -218,9 +196,9 @@ def test_a_watch_that_is_silent_begins_anew_where_it_stood(etcd: Etcd, monkeypat
     run(job())
 
 
-def test_what_is_asked_of_a_store_that_began_anew_is_read_anew(version: str, tmp_path: Path) -> None:
+def test_what_is_asked_of_a_store_that_began_anew_is_read_anew(etcd_version: str, tmp_path: Path) -> None:
     """A cluster set up again with the same members has the same name, and lower revisions."""
-    first = Etcd(PROGRAMS[version](), tmp_path).start()
+    first = Etcd(PROGRAMS[etcd_version](), tmp_path).start()
     for number in range(20):
         first.put("mirror/a", str(number))
 
@@ -285,8 +263,8 @@ def test_a_member_that_is_down_is_passed_over(etcd: Etcd) -> None:
     run(job())
 
 
-def test_a_member_cut_off_from_the_others_ends_the_watch(version: str, tmp_path: Path) -> None:
-    members = Etcd.cluster(PROGRAMS[version](), tmp_path, 3)
+def test_a_member_cut_off_from_the_others_ends_the_watch(etcd_version: str, tmp_path: Path) -> None:
+    members = Etcd.cluster(PROGRAMS[etcd_version](), tmp_path, 3)
     with ExitStack() as running:
         for member in members:
             running.callback(member.stop)
@@ -317,7 +295,7 @@ def test_what_is_no_etcd_is_told(etcd: Etcd, signed: Certificates, tmp_path: Pat
 
 
 @pytest.fixture
-def users(version: str, tmp_path: Path) -> Iterator[Etcd]:
+def users(etcd_version: str, tmp_path: Path) -> Iterator[Etcd]:
     """Tokens that run out in seconds whether or not they are used."""
     for arguments in (
         ["genrsa", "-out", "private.pem", "2048"],
@@ -325,7 +303,9 @@ def users(version: str, tmp_path: Path) -> Iterator[Etcd]:
     ):
         subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
     keys = f"pub-key={tmp_path / 'public.pem'},priv-key={tmp_path / 'private.pem'}"
-    server = Etcd(PROGRAMS[version](), tmp_path, options=(f"--auth-token=jwt,{keys},sign-method=RS256,ttl=2s",)).start()
+    server = Etcd(
+        PROGRAMS[etcd_version](), tmp_path, options=(f"--auth-token=jwt,{keys},sign-method=RS256,ttl=2s",)
+    ).start()
     server.require_users("mirror/")
     yield server
     server.stop()
@@ -378,23 +358,6 @@ def test_a_token_older_than_a_change_of_users_is_renewed(users: Etcd) -> None:
                 assert (await soon(anext(messages))).created
 
     run(job())
-
-
-def test_a_token_lost_with_a_restart_is_renewed(version: str, tmp_path: Path) -> None:
-    server = Etcd(PROGRAMS[version](), tmp_path).start()
-    server.require_users(SERVICES)
-
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(server), GRAY)
-        await registrar.register(ORDERS)
-        await outside(server.restart)
-        assert await registrar.heartbeat(ORDERS)
-        await registrar.close()
-
-    try:
-        run(job())
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize(
@@ -458,8 +421,8 @@ def test_a_user_does_no_harm_where_the_server_has_none(etcd: Etcd) -> None:
 # TLS
 
 
-def test_tls_with_certificates_on_both_sides(version: str, tmp_path: Path, signed: Certificates) -> None:
-    server = Etcd(PROGRAMS[version](), tmp_path, certificates=signed, client_certificates=True).start()
+def test_tls_with_certificates_on_both_sides(etcd_version: str, tmp_path: Path, signed: Certificates) -> None:
+    server = Etcd(PROGRAMS[etcd_version](), tmp_path, certificates=signed, client_certificates=True).start()
     right = Access(ca=str(signed.ca), cert=str(signed.cert), key=str(signed.key))
     wrong = {
         "certificate verify failed": Access(),
@@ -486,193 +449,3 @@ def test_tls_with_certificates_on_both_sides(version: str, tmp_path: Path, signe
         run(job())
     finally:
         server.stop()
-
-
-# Registering
-
-
-def test_what_is_registered_stands_under_its_address_and_a_lease(etcd: Etcd) -> None:
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(etcd), Access())
-        await registrar.register(ORDERS)
-        found = etcd.get(KEY)
-        assert found is not None
-        assert json.loads(found["value"]) == {
-            "host": "127.0.0.1", "port": 8001, "tls": False, "metadata": {"version": "v1", "weight": "3", "zone": "a"},
-        }  # fmt: skip
-        assert int(found["lease"]) in etcd.leases()
-        assert await registrar.heartbeat(ORDERS)
-        await registrar.deregister(ORDERS)
-        await registrar.deregister(ORDERS)
-        assert etcd.get(KEY) is None
-        assert etcd.leases() == []
-        assert not await registrar.heartbeat(ORDERS)
-        await registrar.close()
-
-    run(job())
-
-
-def test_two_processes_of_one_address_hang_on_one_lease(etcd: Etcd) -> None:
-    """The end of one, however it comes, never takes the key that the other keeps alive."""
-
-    async def job() -> None:
-        first, second = EtcdRegistrar(url(etcd), Access()), EtcdRegistrar(url(etcd), Access())
-        await first.register(ORDERS)
-        await second.register(ORDERS)
-        assert len(etcd.leases()) == 1
-        await first.close()
-        assert etcd.get(KEY) is not None
-        assert await second.heartbeat(ORDERS)
-        await second.close()
-
-    run(job())
-
-
-def test_without_heartbeats_an_instance_is_gone(etcd: Etcd) -> None:
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(etcd), Access(), ttl=2)
-        assert registrar.heartbeat_seconds < 1
-        await registrar.register(ORDERS)
-        await registrar.close()
-        await outside(eventually, lambda: etcd.get(KEY) is None, 20)
-        assert not await registrar.heartbeat(ORDERS)
-        await registrar.register(ORDERS)
-        assert await registrar.heartbeat(ORDERS)
-        await registrar.close()
-
-    run(job())
-
-
-def test_a_heartbeat_sees_what_the_registry_lost(etcd: Etcd) -> None:
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(etcd), Access())
-        losses: list[Callable[[], object]] = [
-            lambda: etcd.delete(KEY),
-            lambda: etcd.put(KEY, "127.0.0.1:8001"),  # by somebody else, under no lease
-            lambda: etcd.revoke(etcd.leases()[0]),
-        ]
-        for lose in losses:
-            await registrar.register(ORDERS)
-            assert await registrar.heartbeat(ORDERS)
-            lose()
-            assert not await registrar.heartbeat(ORDERS)
-        await registrar.close()
-
-    run(job())
-
-
-def test_a_restart_of_the_server_keeps_instance_and_lease(etcd: Etcd) -> None:
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(etcd), Access())
-        await registrar.register(ORDERS)
-        await outside(etcd.stop)
-        with pytest.raises(SourceError, match="cannot be reached"):
-            await registrar.heartbeat(ORDERS)
-        await outside(etcd.start)
-        assert await registrar.heartbeat(ORDERS)
-        await registrar.close()
-
-    run(job())
-
-
-# Discovering
-
-
-@asynccontextmanager
-async def catalogue(etcd: Etcd, path: str = "") -> AsyncIterator[AsyncIterator[Mapping[str, tuple[Instance, ...]]]]:
-    reports = EtcdServices(url(etcd, path), Access()).watch_all()
-    try:
-        yield reports
-    finally:
-        await reports.aclose()  # type: ignore[attr-defined]
-
-
-def test_entries_of_other_frameworks_are_read_and_what_is_none_is_told_once(
-    etcd: Etcd, caplog: pytest.LogCaptureFixture
-) -> None:
-    etcd.put(f"{SERVICES}user.rpc/7587870460981677828", "10.0.0.7:8080")
-    etcd.put(f"{SERVICES}orders/c0ffee", '{"name":"orders","version":"v2","endpoints":["http://10.0.0.8:8000"]}')
-    etcd.put(f"{SERVICES}stock/one", '{"Op":0,"Addr":"10.0.0.9:9000","Metadata":{"version":"v1"}}')
-    etcd.put(f"{SERVICES}stock/broken", "what is this?")
-    etcd.put(f"{SERVICES}readme", "a note")
-
-    async def job() -> None:
-        for _ in range(2):
-            async with catalogue(etcd) as reports:
-                found = await soon(anext(reports))
-                assert {service: [one.authority for one in several] for service, several in found.items()} == {
-                    "user.rpc": ["10.0.0.7:8080"],
-                    "orders": ["10.0.0.8:8000"],
-                    "stock": ["10.0.0.9:9000"],
-                }
-
-    with caplog.at_level(logging.WARNING, "graymw"):
-        run(job())
-    assert counters.snapshot()["registry.unreadable"] == 4
-    assert len(caplog.records) == 2
-    assert "'what is this?' is no HOST:PORT; it is left out" in caplog.text
-
-
-def test_services_that_did_not_change_keep_their_tuple(etcd: Etcd) -> None:
-    etcd.put(f"{SERVICES}orders/1", "10.0.0.7:8080")
-    etcd.put(f"{SERVICES}stock/1", "10.0.0.8:8080")
-
-    async def job() -> None:
-        async with catalogue(etcd) as reports:
-            before = await soon(anext(reports))
-            etcd.put(f"{SERVICES}stock/1", "10.0.0.8:8080")  # says nothing new
-            etcd.put(f"{SERVICES}stock/2", "10.0.0.9:8080")
-            after = await soon(anext(reports))
-            assert after["orders"] is before["orders"]
-            assert [one.host for one in after["stock"]] == ["10.0.0.8", "10.0.0.9"]
-            etcd.delete(f"{SERVICES}orders/1")
-            etcd.compact()
-            assert "orders" not in await soon(anext(reports))
-
-    run(job())
-
-
-def test_of_two_entries_of_one_address_the_one_written_last_counts(etcd: Etcd) -> None:
-    """A process that was killed and came back stands there twice until its old lease runs out."""
-    etcd.put(f"{SERVICES}orders/b", '{"Addr":"10.0.0.7:80","Metadata":{"version":"v1"}}')
-    etcd.put(f"{SERVICES}orders/a", '{"Addr":"10.0.0.7:80","Metadata":{"version":"v2"}}')
-
-    async def job() -> None:
-        async with catalogue(etcd) as reports:
-            assert [one.version for one in (await soon(anext(reports)))["orders"]] == ["v2"]
-            etcd.delete(f"{SERVICES}orders/a")
-            assert [one.version for one in (await soon(anext(reports)))["orders"]] == ["v1"]
-
-    run(job())
-
-
-@pytest.mark.parametrize(
-    ("path", "key"),
-    [("", "graymw/services/orders/1"), ("/team/a", "team/a/orders/1"), ("//micro", "/micro/orders/1"),
-     ("/team%20b/", "team b/orders/1"), ("/?root=true", "orders/1")],
-)  # fmt: skip
-def test_the_path_of_the_url_is_the_prefix(etcd: Etcd, path: str, key: str) -> None:
-    etcd.put(key, "10.0.0.7:8080")
-
-    async def job() -> None:
-        registrar = EtcdRegistrar(url(etcd, path), Access())
-        await registrar.register(ORDERS)
-        async with catalogue(etcd, path) as reports:
-            assert [one.port for one in (await soon(anext(reports)))["orders"]] == [8080, 8001]
-        await registrar.close()
-
-    run(job())
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ("etcd://", "names no host"),
-        ("etcd://h:2379/x?root=true", "leave out one of the two"),
-        ("etcd://h:2379?root=yes", "root=yes means nothing"),
-        ("etcd://h:2379?prefix=x", "no parameter prefix"),
-    ],
-)
-def test_a_wrong_url_is_told(wrong: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
-        EtcdServices(wrong, Access())

@@ -250,16 +250,16 @@ class Etcd:
         self.call("compaction", {"revision": str(revision), "physical": True})
         return revision
 
-    def require_users(self, prefix: str) -> None:
-        """From now on only users may come in; ``USER`` may read and write what begins with a prefix."""
+    def require_users(self, prefix: str, *, permission: str = "READWRITE") -> None:
+        """From now on only users may come in; ``USER`` has a permission for what begins with a prefix."""
         for name, password in ((USER, PASSWORD), ("root", ROOT_PASSWORD)):
             self.call("auth/user/add", {"name": name, "password": password})
         self.call("auth/role/add", {"name": "root"})
         self.call("auth/user/grant", {"user": "root", "role": "root"})
         self.call("auth/role/add", {"name": "graymw"})
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        permission = {"permType": "READWRITE", "key": _encoded(prefix), "range_end": _encoded(end)}
-        self.call("auth/role/grant", {"name": "graymw", "perm": permission})
+        granted = {"permType": permission, "key": _encoded(prefix), "range_end": _encoded(end)}
+        self.call("auth/role/grant", {"name": "graymw", "perm": granted})
         self.call("auth/user/grant", {"user": USER, "role": "graymw"})
         self.call("auth/enable", {})
         self.become_root()
