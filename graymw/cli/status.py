@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import typer
@@ -11,7 +12,9 @@ from graymw.cli import terminal
 from graymw.cli.options import JsonOption
 from graymw.cli.outcome import FINE, PROBLEM
 from graymw.cli.surroundings import Surroundings, look_around
+from graymw.core.instances import Instance
 from graymw.runtime.process_status import ProcessStatus
+from graymw.runtime.registration import REVISION_KEY
 
 _ALWAYS_SHOWN: Final = ("GRAYMW_SERVICE", "GRAYMW_VERSION")
 _ORDINARY: Final = ("rules.loaded",)
@@ -46,18 +49,28 @@ def _tell(found: Surroundings, *, everything: bool) -> None:
     for line in _rules(found):
         console.print(terminal.text(line), soft_wrap=True)
     if found.processes:
-        table = terminal.table("process", "service", "version", "revision", "age", "rules from")
-        for process in found.processes:
-            table.add_row(*map(terminal.text, _row(process, found.now)))
-        console.print(table)
+        _print_rows(
+            ("process", "service", "version", "revision", "age", "rules from"),
+            (_row(process, found.now) for process in found.processes),
+        )
     else:
         console.print(terminal.text("no process with graymw runs here"))
+    if found.fleet:
+        console.print(terminal.text(f"fleet, as {found.registry} knows it:"), soft_wrap=True)
+        _print_rows(("instance", "service", "version", "zone", "revision"), map(_instance_row, found.fleet))
     for process in found.processes:
         unusual = [f"{name} {count}" for name, count in process.counters.items() if name not in _ORDINARY]
         if unusual:
             console.print(terminal.text(f"process {process.pid} counted: {', '.join(unusual)}"), soft_wrap=True)
     for problem in found.problems:
         console.print(terminal.text(f"problem: {problem}"), style="red", soft_wrap=True)
+
+
+def _print_rows(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    table = terminal.table(*columns)
+    for row in rows:
+        table.add_row(*map(terminal.text, row))
+    terminal.console().print(table)
 
 
 def _rules(found: Surroundings) -> list[str]:
@@ -81,6 +94,11 @@ def _row(process: ProcessStatus, now: float) -> tuple[str, ...]:
         "" if process.loaded_at is None else age(now - process.loaded_at),
         f"{process.source or 'none'}{' (copy on disk)' if process.from_disk else ''}",
     )
+
+
+def _instance_row(instance: Instance) -> tuple[str, ...]:
+    revision = instance.metadata.get(REVISION_KEY, "unknown")
+    return (instance.authority, instance.service, instance.version or "none", instance.zone or "none", revision)
 
 
 def age(seconds: float) -> str:
@@ -120,6 +138,18 @@ def _as_json(found: Surroundings) -> dict[str, object]:
                 "counters": dict(process.counters),
             }
             for process in found.processes
+        ],
+        "registry": found.registry or None,
+        "fleet": [
+            {
+                "instance": instance.authority,
+                "service": instance.service,
+                "version": instance.version or None,
+                "zone": instance.zone or None,
+                "weight": instance.weight,
+                "revision": instance.metadata.get(REVISION_KEY),
+            }
+            for instance in found.fleet
         ],
         "problems": list(found.problems),
     }

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graymw.cli import terminal
+from graymw.cli.fleet import fleet
 from graymw.cli.rules_here import fetch
 from graymw.core.document import examine, format_of
 from graymw.core.instances import Instance
 from graymw.errors import GrayError, RulesError, SettingsError, SourceError
-from graymw.registries.choosing import registrar_for, registry_for
+from graymw.registries.choosing import STATIC, registrar_for, registry_for
 from graymw.runtime.last_good import LastGood
 from graymw.runtime.ports import RuleSource
 from graymw.runtime.process_status import ProcessStatus, read_all
+from graymw.runtime.registration import REVISION_KEY
 from graymw.runtime.state_dir import StateDir, open_state_dir
 from graymw.settings.access import Access
 from graymw.settings.identity import UNKNOWN_SERVICE
@@ -52,6 +55,8 @@ class Surroundings:
         source: Where the rules come from, without credentials; empty without.
         revision: Of the document that the source holds; empty where there is no good one.
         copy_saved_at: When the copy on disk was taken from the source; None without a copy.
+        registry: Where instances are looked up; empty for the table of the settings.
+        fleet: Every instance that the registry knows.
         problems: Everything that needs somebody's attention, a sentence each.
     """
 
@@ -60,10 +65,13 @@ class Surroundings:
     source: str = ""
     revision: str = ""
     releases: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     copy_revision: str = ""
     copy_saved_at: float | None = None
     state_dir: str = ""
     processes: list[ProcessStatus] = dataclasses.field(default_factory=list)
+    registry: str = ""
+    fleet: tuple[Instance, ...] = ()
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -72,6 +80,7 @@ def look_around(*, now: float) -> Surroundings:
     found = Surroundings(now)
     settings = _settings(found)
     source = _rules(found, settings)
+    _fleet(found, settings)
     state = open_state_dir(settings.state_dir)
     if state is None:
         found.problems.append("no state can be kept; set GRAYMW_STATE_DIR to a directory of this user's own")
@@ -150,7 +159,29 @@ def _rules(found: Surroundings, settings: Settings) -> RuleSource | None:
     if examined.document is not None:
         found.revision = examined.document.revision
         found.releases = tuple(release.name for release in examined.document.releases)
+        found.services = tuple(name for release in examined.document.releases for name in release.services or ())
     return source
+
+
+def _fleet(found: Surroundings, settings: Settings) -> None:
+    """Instances of the whole fleet, where a registry knows them."""
+    if settings.registry == STATIC:
+        return
+    try:
+        registry = registry_for(settings)
+        found.registry = registry.name
+        found.fleet = fleet(registry, {*settings.discover, settings.service, *found.services})
+    except SettingsError:
+        return  # told with the rules
+    except GrayError as error:
+        found.problems.append(f"the fleet cannot be seen: {error}")
+        return
+    revisions = Counter(
+        instance.metadata[REVISION_KEY] for instance in found.fleet if REVISION_KEY in instance.metadata
+    )
+    if len(revisions) > 1:
+        told = ", ".join(f"{revision} in {count}" for revision, count in revisions.most_common())
+        found.problems.append(f"{len(revisions)} revisions among the instances in {found.registry}: {told}")
 
 
 def _copy(found: Surroundings, last_good: LastGood) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -31,6 +32,9 @@ LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 10.0
 """How long a process may serve nothing before it is told what is missing."""
 
+REVISION_KEY: Final = "gray-rev"
+"""Metadata that tells which rules an instance obeys; ``graymw status`` reads it over the whole fleet."""
+
 SPEAKER_SECONDS: Final = 0.5
 """How often a process that does not speak for its address asks whether it has to."""
 
@@ -43,6 +47,7 @@ class Registration:
         registrar: The registry.
         registry_host: Where that is; tells which of several own addresses it can reach.
         directory: Where processes of one address find each other; None: each stands alone.
+        revision: Revision of the rules in force; empty without. A change is told with the next heartbeat.
         thread: Who does the waiting.
 
     Attributes:
@@ -57,6 +62,7 @@ class Registration:
         *,
         registry_host: str = "",
         directory: Path | None = None,
+        revision: Callable[[], str] = lambda: "",
         thread: WatchThread = watch_thread,
     ) -> None:
         self.instance: Instance | None = None
@@ -65,6 +71,7 @@ class Registration:
         self._registrar = registrar
         self._registry_host = registry_host
         self._directory = directory
+        self._revision = revision
         self._thread = thread
         self._watch: Watch | None = None
         self._members: AddressMembers | None = None
@@ -112,7 +119,7 @@ class Registration:
         try:
             while not self._members.speak():  # noqa: ASYNC110 - locks of the kernel call nobody back
                 await asyncio.sleep(SPEAKER_SECONDS)
-            await self._keep(instance)
+            await self._keep(address)
         finally:
             with contextlib.suppress(Exception):
                 await self._registrar.close()
@@ -132,25 +139,33 @@ class Registration:
 
     def _described(self, address: Address) -> Instance:
         settings = self._settings
-        own = {"version": settings.version, "weight": str(settings.weight), "zone": settings.zone}
+        own = {
+            "version": settings.version,
+            "weight": str(settings.weight),
+            "zone": settings.zone,
+            REVISION_KEY: self._revision(),
+        }
         metadata = MappingProxyType({**settings.metadata, **{key: value for key, value in own.items() if value}})
         return instance_from_metadata(settings.service, address.host, address.port, metadata, tls=address.tls)
 
-    async def _keep(self, instance: Instance) -> None:
+    async def _keep(self, address: Address) -> None:
         """Register, then keep alive, for ever; after each trouble anew. The waits differ between processes."""
         backoff = Backoff(first=0.2, cap=max(1.0, self._registrar.heartbeat_seconds))
-        registered = False
+        registered: Instance | None = None
         while True:
+            instance = self.instance = self._described(address)
             try:
-                if not registered:
+                if registered != instance:
                     await self._registrar.register(instance)
-                    log.info("%s registered in %s", _told(instance), self._registrar.name)
-                    registered, self.last_error = True, ""
+                    if registered is None:
+                        log.info("%s registered in %s", _told(instance), self._registrar.name)
+                    registered, self.last_error = instance, ""
                     backoff.reset()
                 await asyncio.sleep(self._registrar.heartbeat_seconds * random.uniform(0.8, 1.0))  # noqa: S311
-                registered = await self._registrar.heartbeat(instance)
+                known = await self._registrar.heartbeat(instance)
                 self.last_error = ""
-                if not registered:
+                if not known:
+                    registered = None
                     counters.count("registry.restored")
                     log.warning("%s has lost %s, which registers again", self._registrar.name, _told(instance))
             except Exception as error:  # noqa: BLE001 - whatever a registry does, the process goes on serving

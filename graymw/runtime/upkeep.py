@@ -54,6 +54,7 @@ class Upkeep:
                 registrar,
                 registry_host=_first_host(settings.registry),
                 directory=state.path if state is not None else None,
+                revision=lambda: self.keeper.current.revision,
                 thread=thread,
             )
             if registrar is not None

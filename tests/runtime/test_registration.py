@@ -59,6 +59,16 @@ def settings(**more: object) -> Settings:
     return Settings.from_mapping(told, environ={})
 
 
+def test_the_revision_of_the_rules_is_told_and_told_again_when_it_changes(thread: WatchThread) -> None:
+    book, revision = Book(), [""]
+    Registration(settings(), book, revision=lambda: revision[0], thread=thread).start()
+    eventually(lambda: book.there)
+    assert "gray-rev" not in book.there[0].metadata
+    revision[0] = "9f3c2a11"
+    eventually(lambda: book.there[0].metadata.get("gray-rev") == "9f3c2a11")
+    assert book.asked.count("register") == 2
+
+
 def standing(book: Book, thread: WatchThread, folder: Path | None = None, **more: object) -> Registration:
     registration = Registration(settings(**more), book, directory=folder, thread=thread)
     registration.start()
