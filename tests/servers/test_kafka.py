@@ -352,7 +352,7 @@ def test_with_the_instrumentations_of_opentelemetry_nothing_is_doubled_and_signa
     (theirs,), (ours,) = gray.seen, stable.seen
     assert (theirs["decided"], ours["decided"]) == ("v2", "v1")
     for told in (theirs, ours):
-        assert sorted(name for name, _ in told["headers"]) == ["baggage", "traceparent"]
+        assert sorted(name for name, _ in told["headers"]) == ["baggage", "gray-sig", "traceparent"]
     sent = {span.context.span_id for span in traced.spans(SpanKind.PRODUCER)}
     assert dict(ours["headers"])["traceparent"].split("-")[2] in {f"{span_id:016x}" for span_id in sent}
     trace = f"{caller.get_span_context().trace_id:032x}"

@@ -67,7 +67,8 @@ def running(folder: Path) -> Iterator[str]:
     properties.write_text(
         _PROPERTIES.format(host=LOOPBACK, port=port, controller=controller, data=folder / "data"), encoding="utf-8"
     )
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # 22 letters of base64; the first is no "-", which would make an option of it
+    cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     subprocess.run(
         [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--standalone"],
         check=True,
