@@ -68,6 +68,7 @@ class InstanceKeeper:
         self._clock = clock
         self._thread = thread
         self._known: dict[str, tuple[Instance, ...]] = {}
+        self._by_port = False
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
@@ -88,6 +89,13 @@ class InstanceKeeper:
         if found is None and service not in self._asked:
             self._ask(service)
         return found
+
+    def at_port(self, service: str, port: int) -> str:
+        """Name of what a call to a port of a service means: ``orders:9090`` where the registry tells ports apart."""
+        if not self._by_port:
+            return service
+        name = f"{service}:{port}"
+        return name if name in self._known else service
 
     def want(self, services: Iterable[str]) -> None:
         """Look up these services, which rules name; they take the place of those wanted before."""
@@ -144,6 +152,7 @@ class InstanceKeeper:
                     if last is None or now is not last.get(service, ()):
                         self._report(service, now, reconnected=last is None)
                 last = found
+                self._by_port = any(":" in service for service in found)
                 yield
 
         await self._again(lambda: take(source.watch_all()))

@@ -109,6 +109,7 @@ class InstanceDirectory:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._source = source
+        self._at_port: Callable[[str, int], str] | None = getattr(source, "at_port", None)
         self._zone = settings.zone
         self._loads = Loads() if settings.balancer == "least-request" else None
         self._balance = balance_by(settings.balancer, self._loads or Loads(), chance)
@@ -123,6 +124,10 @@ class InstanceDirectory:
         """Table of a service as choices are made by it now; None where the service is not known here."""
         known = self._known(service.lower())
         return None if known is None else known.table
+
+    def addressed(self, host: str, port: int | None) -> str:
+        """Name of the service that a call means: the host, and the port where the registry tells ports apart."""
+        return host if self._at_port is None or port is None else self._at_port(host.lower(), port)
 
     def choose(self, document: RuleDocument, service: str, gray: GrayContext, key: str | None = None) -> Choice:
         """Instance for one call.

@@ -241,14 +241,15 @@ def _plan(
     snapshot = carried.snapshot if carried is not None else engine.snapshot
     document, directory = snapshot.document, engine.directory
     key = sticky_key(document, call.host, carried, ambient) if directory.sticky else None
+    service = directory.addressed(call.host, call.port or client_span.DEFAULT_PORTS.get(call.scheme))
     if tries is None:
-        instance, fallback, ticket = directory.choose(document, call.host, gray, key)
+        instance, fallback, ticket = directory.choose(document, service, gray, key)
     else:
         instance, fallback, ticket = directory.choose_again(
-            document, call.host, gray, key, tries.tried, elsewhere=tries.elsewhere
+            document, service, gray, key, tries.tried, elsewhere=tries.elsewhere
         )
     if fallback is not None:
-        _note_fallback(call.host, gray, fallback)
+        _note_fallback(service, gray, fallback)
     attempt = None
     if instance is not None:
         if tries is None:

@@ -251,6 +251,18 @@ def test_a_registry_that_is_watched_as_a_whole(thread: WatchThread) -> None:
     eventually(lambda: ports(keeper) == [1, 2, 3, 4])
 
 
+def test_a_registry_may_tell_ports_apart(thread: WatchThread) -> None:
+    source = Whole()
+    keeper = started(source, thread)
+    assert keeper.at_port("orders", 80) == "orders"
+    source.says({"orders:80": (instance(1),), "orders:9090": (instance(2),), "search": (instance(3),)})
+    eventually(lambda: keeper.at_port("orders", 80) == "orders:80")
+    assert keeper.at_port("orders", 9090) == "orders:9090"
+    assert keeper.at_port("orders", 7) == "orders"
+    assert keeper.instances("orders") is None  # so calls to its other ports go as addressed
+    assert keeper.at_port("search", 80) == "search"
+
+
 def test_connections_are_let_go_when_it_stops(thread: WatchThread) -> None:
     source = Script()
     keeper = started(source, thread)

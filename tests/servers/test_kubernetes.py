@@ -177,6 +177,21 @@ def test_the_documented_deployment_is_one(kubernetes: Kubernetes, shop: str) -> 
             apply(kubernetes, shop, found)
 
 
+def test_without_the_right_to_read_services_those_of_one_port_are_known(
+    kubernetes: Kubernetes, shop: str, account: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (role,) = documented("Role")
+    apply(kubernetes, shop, {**role, "rules": [rule for rule in role["rules"] if "services" not in rule["resources"]]})
+    for found in documented("RoleBinding"):
+        apply(kubernetes, shop, found)
+    put_pod_and_slice(kubernetes, shop, "10.1.0.1", "v1")
+    ports = [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "admin", "port": 8081, "protocol": "TCP"}]
+    kubernetes.put_slice(shop, "search-x", "search", [endpoint("10.1.0.2")], ports=ports)
+    eventually(lambda: is_let_in(in_pod(kubernetes, account)), DEADLINE)
+    assert {name for name in once(in_pod(kubernetes, account)) if "." not in name} == {"orders"}
+    assert "calls to Services with several ports go as addressed" in caplog.text
+
+
 def test_a_replaced_token_is_used_from_then_on(kubernetes: Kubernetes, shop: str, account: Path) -> None:
     for kind in ("Role", "RoleBinding"):
         for found in documented(kind):
@@ -248,13 +263,14 @@ def test_a_rollout_is_seen_step_by_step(kubernetes: Kubernetes, shop: str) -> No
     asyncio.run(run())
 
 
-def test_a_dual_stack_service_on_several_ports(kubernetes: Kubernetes, shop: str) -> None:
-    ports = [{"name": "grpc", "port": 9090, "protocol": "TCP"}, {"name": "http", "port": 8080, "protocol": "TCP"}]
+def test_a_dual_stack_service(kubernetes: Kubernetes, shop: str) -> None:
     uid = kubernetes.put_pod(shop, "a", {"version": "v1"})
+    ports = [{"name": "grpc", "port": 9090, "protocol": "TCP"}, {"name": "http", "port": 8080, "protocol": "TCP"}]
     for family, address in (("IPv4", "10.1.0.1"), ("IPv6", "fd00:1::1")):
         of_pod = endpoint(address, namespace=shop, pod="a", uid=uid)
         kubernetes.put_slice(shop, f"orders-{family.lower()}", "orders", [of_pod], family=family, ports=ports)
-    assert [one.authority for one in once(as_admin(kubernetes, shop))["orders"]] == ["10.1.0.1:8080"]
+    chosen = once(as_admin(kubernetes, f"{shop}?port=http"))["orders"]
+    assert [one.authority for one in chosen] == ["10.1.0.1:8080"]
     chosen = once(as_admin(kubernetes, f"{shop}?family=ipv6&port=grpc"))["orders"]
     assert [one.authority for one in chosen] == ["[fd00:1::1]:9090"]
 
@@ -410,6 +426,34 @@ def test_calls_by_every_name_get_to_the_decided_version(kubernetes: Kubernetes, 
             assert told == {f"v1 {name}"}
             with graymw.use("default", "v2"):
                 assert client.get(f"http://{name}/").text == f"v2 {name}"
+
+
+def test_of_a_service_with_several_ports_the_port_of_the_call_counts(kubernetes: Kubernetes, shop: str) -> None:
+    apply_service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 8080}],
+            "selector": {"app": "orders"},
+        },
+    }
+    kubernetes.apply(PATHS["Service"].format(namespace=shop), apply_service)
+    with Version("http") as web, Version("admin") as admin, httpx.Client(transport=graymw.GrayTransport()) as client:
+        uid = kubernetes.put_pod(shop, "a", {"version": "v1"})
+        ports = [
+            {"name": name, "port": server.server_port, "protocol": "TCP"}
+            for name, server in (("http", web), ("admin", admin))
+        ]
+        here = endpoint("127.0.0.1", namespace=shop, pod="a", uid=uid)
+        kubernetes.put_slice(shop, "orders-a", "orders", [here], ports=ports, family="FQDN")
+        engine = bootstrap.engine_for(settings(kubernetes, shop, gray_ratio="0%"))
+        eventually(lambda: engine.directory.table("orders:80"), DEADLINE)
+        assert client.get("http://orders/").text == "http orders"
+        assert client.get(f"http://orders.{shop}:80/").text.startswith("http ")
+        assert client.get("http://orders:8080/").text == "admin orders:8080"
+        with pytest.raises(httpx.ConnectError):  # as addressed, and nobody has that name here
+            client.get("http://orders:7/")
 
 
 def test_undecided_traffic_is_refused_rather_than_sent_to_a_gray_pod(kubernetes: Kubernetes, shop: str) -> None:

@@ -12,10 +12,12 @@ from graymw.registries.kubernetes.objects import (
     Endpoint,
     Pod,
     PodKey,
+    Port,
     Slice,
     UnclearPortError,
     key_of,
     read_pod,
+    read_service_ports,
     read_slice,
 )
 from graymw.registries.kubernetes.options import Options
@@ -28,6 +30,9 @@ SliceKey: TypeAlias = tuple[str, str]
 ServiceKey: TypeAlias = tuple[str, str]
 """Namespace and logical name."""
 
+_AtPorts: TypeAlias = Mapping[str, tuple[Instance, ...]]
+"""Instances by what stands behind the service's name: nothing, or ``:80`` where the port of a call tells."""
+
 _MALFORMED: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -36,6 +41,9 @@ class Catalogue:
 
     Args:
         options: How to read the cluster.
+
+    Attributes:
+        asks_for_services: Whether Services have to be known too, to tell which of several ports a call means.
     """
 
     def __init__(self, options: Options) -> None:
@@ -44,8 +52,11 @@ class Catalogue:
         self._slices: dict[SliceKey, Slice] = {}
         self._slices_of: dict[ServiceKey, dict[SliceKey, Slice]] = {}
         self._users: dict[PodKey, set[SliceKey]] = {}
+        self._ports: dict[tuple[str, str], Mapping[str, int]] = {}
+        self._logical: dict[tuple[str, str], ServiceKey] = {}
         self._stale: set[ServiceKey] = set()
-        self._instances: dict[ServiceKey, tuple[Instance, ...]] = {}
+        self._instances: dict[ServiceKey, _AtPorts] = {}
+        self.asks_for_services = False
         self._named: dict[str, tuple[Instance, ...]] = {}
 
     def take_slices(self, event: Event, namespace: str) -> None:
@@ -72,19 +83,38 @@ class Catalogue:
             case _:
                 self._put_pod(event.object)
 
+    def take_services(self, event: Event, namespace: str) -> None:
+        """Note what happened to Services of a namespace; empty for all namespaces."""
+        match event:
+            case Listed(objects):
+                there = {self._put_service(found) for found in objects}
+                for key in [key for key in self._ports if key not in there and namespace in ("", key[0])]:
+                    self._note_ports(key, None)
+            case Gone(found):
+                self._note_ports(key_of(found), None)
+            case _:
+                self._put_service(event.object)
+
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
         """Instances by every name that callers write; the same object as before where nothing has changed."""
         changed = False
         for service in self._stale:
-            known, now = self._instances.get(service), self._made(service)
-            if now is None:
-                changed |= self._instances.pop(service, None) is not None
-            elif now != known:
-                self._instances[service] = now
+            known, now = self._instances.get(service, {}), self._made(service)
+            if now != known:
+                self._instances[service] = {
+                    port: before if (before := known.get(port)) == made else made for port, made in now.items()
+                }
                 changed = True
+            if not now:
+                self._instances.pop(service, None)
         self._stale.clear()
         if changed:
-            self._named = {name: made for service, made in self._instances.items() for name in self._names(service)}
+            self._named = {
+                f"{name}{port}": made
+                for service, at_ports in self._instances.items()
+                for name in self._names(service)
+                for port, made in at_ports.items()
+            }
         return self._named
 
     def _put_slice(self, found: Object) -> SliceKey | None:
@@ -103,6 +133,8 @@ class Catalogue:
         if slice_ is not None:
             self._slices[key] = slice_
             self._slices_of.setdefault(_service_of(slice_), {})[key] = slice_
+            self._logical[slice_.namespace, slice_.service] = _service_of(slice_)
+            self.asks_for_services |= slice_.by_port
             self._stale.add(_service_of(slice_))
             for pod in _pods_of(slice_):
                 self._users.setdefault(pod, set()).add(key)
@@ -140,6 +172,25 @@ class Catalogue:
         if self._pods.pop(key, None) is not None:
             self._stale_by(key)
 
+    def _put_service(self, found: Object) -> tuple[str, str]:
+        key = key_of(found)
+        try:
+            self._note_ports(key, read_service_ports(found))
+        except _MALFORMED as error:
+            _malformed("Service", key, error)
+        return key
+
+    def _note_ports(self, key: tuple[str, str], ports: Mapping[str, int] | None) -> None:
+        """Note the ports of a Kubernetes Service; None where it is no more."""
+        if ports == self._ports.get(key):
+            return
+        if ports is None:
+            del self._ports[key]
+        else:
+            self._ports[key] = ports
+        if key in self._logical:
+            self._stale.add(self._logical[key])
+
     def _stale_by(self, pod: PodKey) -> None:
         self._stale |= {_service_of(self._slices[key]) for key in self._users.get(pod, ())}
 
@@ -152,31 +203,37 @@ class Catalogue:
         yield f"{name}.{namespace}.svc"
         yield f"{name}.{namespace}.svc.{self._options.domain}"
 
-    def _made(self, service: ServiceKey) -> tuple[Instance, ...] | None:
-        """Instances of a service; None where it is no more."""
+    def _made(self, service: ServiceKey) -> _AtPorts:
+        """Instances of a service; nothing at all where it is no more, or not known well enough."""
         slices = self._slices_of.get(service)
         if slices is None:
-            return None
+            return {}
         counted = [slice_ for _, slice_ in sorted(slices.items())]
         if self._options.versions == "service":
             # A Service over all versions beside those of one each has the pods of these too, without a version.
             counted = [slice_ for slice_ in counted if "version" in slice_.metadata] or counted
+        by_port = any(slice_.by_port for slice_ in counted)
+        found: dict[str, dict[tuple[str, int], Instance]] = {} if by_port else {"": {}}
         groups: dict[str, list[Slice]] = {}
         for slice_ in counted:
             groups.setdefault(slice_.service, []).append(slice_)
-        found = {
-            (instance.host, instance.port): instance
-            for group in groups.values()
-            for instance in self._instances_of(service[1], group)
-        }
-        return tuple(found.values())
+        for kubernetes_name, group in groups.items():
+            numbers = self._ports.get((service[0], kubernetes_name), {}) if by_port else {}
+            found |= {f":{number}": {} for number in numbers.values() if f":{number}" not in found}
+            for port, instance in self._instances_of(service[1], group):
+                if not by_port:
+                    found[""][instance.host, instance.port] = instance
+                elif port.name in numbers:
+                    found[f":{numbers[port.name]}"][instance.host, instance.port] = instance
+        return {place: tuple(instances.values()) for place, instances in found.items()}
 
-    def _instances_of(self, name: str, slices: Iterable[Slice]) -> Iterator[Instance]:
-        """Instances of one Kubernetes Service."""
+    def _instances_of(self, name: str, slices: Iterable[Slice]) -> Iterator[tuple[Port, Instance]]:
+        """Instances of one Kubernetes Service at each of its ports."""
         for slice_, endpoint in _chosen(slices, self._options.family):
             metadata = self._metadata(slice_, endpoint)
             if metadata is not None:
-                yield instance_from_metadata(name, endpoint.host, slice_.port, metadata, tls=slice_.tls)
+                for port in slice_.ports:
+                    yield port, instance_from_metadata(name, endpoint.host, port.number, metadata, tls=port.tls)
 
     def _metadata(self, slice_: Slice, endpoint: Endpoint) -> Mapping[str, str] | None:
         """What is known of an endpoint; None while its version is not.

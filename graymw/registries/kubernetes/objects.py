@@ -11,9 +11,6 @@ from graymw.remote.kubernetes.client import Object
 
 PREFIX: Final = "graymw.io/"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
-_WEB: Final = ("http", "web", "http2", "h2c", "https", "grpc")
-"""Names of ports and application protocols that are taken of several ports, the first before the others."""
-
 _OVER_TLS: Final = frozenset({"https", "kubernetes.io/wss"})
 _NOT_METADATA: Final = (f"{PREFIX}port", f"{PREFIX}service", f"{PREFIX}version")
 _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
@@ -43,6 +40,14 @@ class Endpoint(NamedTuple):
     pod: PodReference | None
 
 
+class Port(NamedTuple):
+    """A port that endpoints listen on; ``tls`` where it says that it speaks TLS."""
+
+    name: str
+    number: int
+    tls: bool
+
+
 class Slice(NamedTuple):
     """Some endpoints of a Service, all of one address family.
 
@@ -50,15 +55,16 @@ class Slice(NamedTuple):
         service: The Kubernetes Service.
         logical: What callers mean by it: the same, but for one Service for each version.
         metadata: What its labels say of version, weight and more; the controller copies them from the Service.
-        tls: Whether the port speaks TLS.
+        ports: Where its endpoints listen.
+        by_port: Whether the port of a call tells which of them is meant; else there is one, for all calls.
     """
 
     namespace: str
     service: str
     logical: str
     family: str
-    port: int
-    tls: bool
+    ports: tuple[Port, ...]
+    by_port: bool
     metadata: Mapping[str, str]
     endpoints: tuple[Endpoint, ...]
 
@@ -71,7 +77,7 @@ class Pod(NamedTuple):
 
 
 class UnclearPortError(ValueError):
-    """Which of a Service's ports is meant cannot be told."""
+    """The port that is asked for is none of a Service's."""
 
 
 def key_of(found: Object) -> tuple[str, str]:
@@ -84,7 +90,7 @@ def read_slice(found: Object, options: Options) -> Slice | None:
     """An EndpointSlice; None for one that belongs to no Service, or to the API server itself.
 
     Raises:
-        UnclearPortError: It has several ports, and nothing says which.
+        UnclearPortError: It has several ports, and not the one that is asked for.
     """
     namespace, _ = key_of(found)
     labels: Mapping[str, str] = found["metadata"].get("labels") or _NO_METADATA
@@ -95,11 +101,14 @@ def read_slice(found: Object, options: Options) -> Slice | None:
     metadata = _own(labels, version)
     endpoints = tuple(_endpoints(found.get("endpoints") or ()))
     wanted = labels.get(f"{PREFIX}port", "") or options.port
-    port = _port(found.get("ports") or (), wanted, f"{service}.{namespace}")
-    if port is None:  # a Service without endpoints has a slice without ports
-        endpoints = ()
-    number, tls = port or (0, False)
-    return Slice(namespace, service, logical, found["addressType"], number, tls, metadata, endpoints)
+    ports = _ports(found.get("ports") or (), wanted, f"{service}.{namespace}")
+    by_port = len(ports) > 1
+    return Slice(namespace, service, logical, found["addressType"], ports, by_port, metadata, endpoints)
+
+
+def read_service_ports(found: Object) -> Mapping[str, int]:
+    """Ports of a Service by which callers mean them, by the names that EndpointSlices have them under."""
+    return {port.get("name") or "": port["port"] for port in found["spec"].get("ports") or () if _is_tcp(port)}
 
 
 def read_pod(found: Object, options: Options) -> Pod:
@@ -152,36 +161,28 @@ def _pod(reference: Mapping[str, str] | None) -> PodReference | None:
     return PodReference((reference.get("namespace") or "", reference["name"]), reference.get("uid") or "")
 
 
-def _port(ports: Iterable[Mapping[str, Any]], wanted: str, service: str) -> tuple[int, bool] | None:
-    """Number of the port that calls go to, and whether it speaks TLS; None where the slice has none."""
-    usable = [port for port in ports if port.get("port") and (port.get("protocol") or "TCP") == "TCP"]
-    chosen: Mapping[str, Any] | None = None
-    if wanted:
-        chosen = next((port for port in usable if wanted in (port.get("name"), str(port["port"]))), None)
-    if chosen is None and len(usable) == 1 and (not wanted or not usable[0].get("name")):
-        (chosen,) = usable
-    if chosen is None and not wanted:
-        ranked = [(_rank(port), place) for place, port in enumerate(usable)]
-        best = min(ranked, default=(len(_WEB), 0))
-        chosen = usable[best[1]] if best[0] < len(_WEB) else None
-    if chosen is not None:
-        return chosen["port"], _rank(chosen) == _WEB.index("https") or chosen.get("appProtocol") in _OVER_TLS
-    if usable:
-        raise UnclearPortError(_unclear(usable, wanted, service))
-    return None
+def _ports(ports: Iterable[Mapping[str, Any]], wanted: str, service: str) -> tuple[Port, ...]:
+    """The port that is asked for; all of them where none is."""
+    usable = [_port(port) for port in ports if port.get("port") and _is_tcp(port)]
+    if not usable or not wanted:
+        return tuple(usable)
+    chosen = [port for port in usable if wanted in (port.name, str(port.number))]
+    if not chosen and len(usable) == 1 and not usable[0].name:
+        chosen = usable
+    if not chosen:
+        there = ", ".join(f"{port.name or 'unnamed'} ({port.number})" for port in usable)
+        raise UnclearPortError(
+            f"Service {service} has the ports {there}, and none is {wanted}: calls to it go as addressed; say which by "
+            f"?port= of GRAYMW_REGISTRY, or by the label {PREFIX}port of the Service"
+        )
+    return tuple(chosen[:1])
 
 
-def _rank(port: Mapping[str, Any]) -> int:
-    """How well a port's name or protocol fits; Istio's form ``http-api`` counts as ``http``."""
-    words = (port.get("name") or "", port.get("appProtocol") or "")
-    ranks = [_WEB.index(part) for part in (word.partition("-")[0] for word in words) if part in _WEB]
-    return min(ranks, default=len(_WEB))
+def _is_tcp(port: Mapping[str, Any]) -> bool:
+    return (port.get("protocol") or "TCP") == "TCP"
 
 
-def _unclear(usable: list[Mapping[str, Any]], wanted: str, service: str) -> str:
-    there = ", ".join(f"{port.get('name') or 'unnamed'} ({port['port']})" for port in usable)
-    which = f"none is {wanted}" if wanted else "none is named http"
-    return (
-        f"Service {service} has the ports {there}, and {which}: calls to it go as addressed; "
-        f"say which by ?port= of GRAYMW_REGISTRY, or by the label {PREFIX}port of the Service"
-    )
+def _port(port: Mapping[str, Any]) -> Port:
+    """A port; names in Istio's form, such as ``https-api``, tell a protocol too."""
+    name = port.get("name") or ""
+    return Port(name, port["port"], name.partition("-")[0] == "https" or port.get("appProtocol") in _OVER_TLS)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from graymw.core.instances import Instance
 from graymw.registries.kubernetes.catalogue import Catalogue
 from graymw.registries.kubernetes.objects import SERVICE_NAME
 from graymw.registries.kubernetes.options import read_url
 from graymw.remote.http import library
-from graymw.remote.kubernetes.client import ENDPOINT_SLICES, PODS, Event, KubernetesClient, Listed, Resource
+from graymw.remote.kubernetes.client import (
+    ENDPOINT_SLICES,
+    PODS,
+    SERVICES,
+    Event,
+    ForbiddenError,
+    KubernetesClient,
+    Listed,
+    Resource,
+)
 from graymw.remote.kubernetes.server import SERVICE_ACCOUNT
+from graymw.runtime import counters
 from graymw.settings.access import Access
+
+log = logging.getLogger("graymw.registry")
 
 SETTLE_SECONDS: Final = 0.02
 """How long more changes are waited for: a rollout makes many at one moment."""
@@ -28,9 +41,6 @@ class Watched(NamedTuple):
     resource: Resource
     namespace: str
     selector: str = ""
-
-
-_Item: TypeAlias = tuple[int, Event] | Exception
 
 
 class KubernetesServices:
@@ -72,35 +82,26 @@ class KubernetesServices:
         Raises:
             SourceError: The API server is out of reach, or refuses.
         """
-        catalogue = Catalogue(self._options)
         client = KubernetesClient(self._server)
-        items: asyncio.Queue[_Item] = asyncio.Queue()
-        watched = self._watched(catalogue)
-        feeds = [
-            asyncio.create_task(_feed(items, place, client.follow(watch.resource, watch.namespace, watch.selector)))
-            for place, watch in enumerate(watched)
-        ]
-        unlisted = set(range(len(watched)))
+        looking = _Looking(client, Catalogue(self._options))
         told: Mapping[str, tuple[Instance, ...]] | None = None
         try:
+            for watch in self._watched(looking.catalogue):
+                looking.begin(watch)
             while True:
-                for item in await _drained(items):
-                    if isinstance(item, Exception):
-                        raise item
-                    place, event = item
-                    watched[place].take(event, watched[place].namespace)
-                    if isinstance(event, Listed):
-                        unlisted.discard(place)
-                if unlisted:
+                await looking.go_on()
+                if looking.catalogue.asks_for_services and not looking.services:
+                    looking.services = True
+                    for namespace in self._options.namespaces or ("",):
+                        looking.begin(Watched(looking.catalogue.take_services, SERVICES, namespace))
+                if looking.unlisted:
                     continue
-                services = catalogue.services()
+                services = looking.catalogue.services()
                 if services is not told:
                     told = services
                     yield services
         finally:
-            for feed in feeds:
-                feed.cancel()
-            await asyncio.gather(*feeds, return_exceptions=True)
+            await looking.end()
             await client.close()
 
     async def close(self) -> None:
@@ -118,20 +119,60 @@ class KubernetesServices:
         return watched
 
 
-async def _drained(items: asyncio.Queue[_Item]) -> list[_Item]:
-    """All that has come, once something has and others had the time to come."""
-    found = [await items.get()]
-    await asyncio.sleep(SETTLE_SECONDS)
-    while not items.empty():
-        found.append(items.get_nowait())
-    return found
+class _Looking:
+    """Several watches at once, whose events make one catalogue.
 
+    Attributes:
+        unlisted: Watches that have not yet told what there is.
+        services: Whether Services are watched too.
+    """
 
-async def _feed(items: asyncio.Queue[_Item], place: int, watch: AsyncGenerator[Event, None]) -> None:
-    """Put what one watch tells into the queue; an error is the last of it."""
-    try:
-        async with aclosing(watch) as events:
-            async for event in events:
-                items.put_nowait((place, event))
-    except Exception as error:  # noqa: BLE001 - raised where the queue is read
-        items.put_nowait(error)
+    def __init__(self, client: KubernetesClient, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.unlisted: set[Watched] = set()
+        self.services = False
+        self._client = client
+        self._items: asyncio.Queue[tuple[Watched, Event | Exception]] = asyncio.Queue()
+        self._feeds: list[asyncio.Task[None]] = []
+
+    def begin(self, watch: Watched) -> None:
+        """Watch this too."""
+        self.unlisted.add(watch)
+        self._feeds.append(asyncio.create_task(self._feed(watch)))
+
+    async def go_on(self) -> None:
+        """Take what has come, once something has and others had the time to come.
+
+        Raises:
+            SourceError: A watch is broken, or not allowed.
+        """
+        items = [await self._items.get()]
+        await asyncio.sleep(SETTLE_SECONDS)
+        while not self._items.empty():
+            items.append(self._items.get_nowait())
+        for watch, item in items:
+            if isinstance(item, ForbiddenError) and watch.resource is SERVICES:
+                told = "%s; until then, calls to Services with several ports go as addressed"
+                counters.once(log, f"kubernetes:{item}", logging.WARNING, told, item)
+            elif isinstance(item, Exception):
+                raise item
+            else:
+                watch.take(item, watch.namespace)
+                if not isinstance(item, Listed):
+                    continue
+            self.unlisted.discard(watch)
+
+    async def end(self) -> None:
+        """Watch nothing any more."""
+        for feed in self._feeds:
+            feed.cancel()
+        await asyncio.gather(*self._feeds, return_exceptions=True)
+
+    async def _feed(self, watch: Watched) -> None:
+        """Note what one watch tells; an error is the last of it."""
+        try:
+            async with aclosing(self._client.follow(watch.resource, watch.namespace, watch.selector)) as events:
+                async for event in events:
+                    self._items.put_nowait((watch, event))
+        except Exception as error:  # noqa: BLE001 - raised by ``go_on``
+            self._items.put_nowait((watch, error))

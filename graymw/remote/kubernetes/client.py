@@ -63,6 +63,7 @@ class Resource:
 
 ENDPOINT_SLICES: Final = Resource("endpointslices", "discovery.k8s.io", "v1")
 PODS: Final = Resource("pods", "", "v1", metadata_only=True)
+SERVICES: Final = Resource("services", "", "v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +238,15 @@ class KubernetesClient:
                 group = resource.group or '""'
                 scope = f"in namespace {namespace}" if namespace else "in all namespaces (a ClusterRole)"
                 grant = f"grant get, list and watch on {resource.name} (API group {group}) {scope}"
-                return SourceError(f"{where} does not let us read {resource.name}: {grant}")
+                return ForbiddenError(f"{where} does not let us read {resource.name}: {grant}")
             case 404:
                 return SourceError(f"{where} knows no {resource.name}; check that it is Kubernetes 1.21 or newer")
             case _:
                 return SourceError(f"{where} refused a list of {resource.name}: {status} {_message(body)}")
+
+
+class ForbiddenError(SourceError):
+    """The server knows who we are, and does not let us read that."""
 
 
 class _ExpiredError(Exception):

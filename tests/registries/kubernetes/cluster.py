@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graymw.core.instances import Instance
 from graymw.registries.kubernetes.catalogue import Catalogue
 from graymw.registries.kubernetes.options import Options
-from graymw.remote.kubernetes.client import Gone, Put
+from graymw.remote.kubernetes.client import Event, Gone, Put
 
 HTTP = {"name": "http", "port": 8080, "protocol": "TCP"}
 
@@ -55,6 +55,12 @@ def pod(
     return {"metadata": {**metadata, "labels": labels or None, "annotations": annotations or None}}
 
 
+def service(name: str, **ports: int) -> dict[str, Any]:
+    """A Service; its ports by their names."""
+    found = [{"name": port, "port": number, "protocol": "TCP"} for port, number in ports.items()]
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {"ports": found}}
+
+
 class Cluster:
     """A catalogue, told what happens in a cluster."""
 
@@ -63,13 +69,16 @@ class Cluster:
 
     def put(self, *objects: dict[str, Any]) -> None:
         for found in objects:
-            take = self.catalogue.take_slices if "addressType" in found else self.catalogue.take_pods
-            take(Put(found), "shop")
+            self._taker(found)(Put(found), "shop")
 
     def remove(self, *objects: dict[str, Any]) -> None:
         for found in objects:
-            take = self.catalogue.take_slices if "addressType" in found else self.catalogue.take_pods
-            take(Gone(found), "shop")
+            self._taker(found)(Gone(found), "shop")
+
+    def _taker(self, found: dict[str, Any]) -> Callable[[Event, str], None]:
+        if "spec" in found:
+            return self.catalogue.take_services
+        return self.catalogue.take_slices if "addressType" in found else self.catalogue.take_pods
 
     def instances(self, name: str = "orders") -> tuple[Instance, ...]:
         return self.catalogue.services()[name]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from graymw.registries.kubernetes.service_names import NamePattern
 from graymw.remote.kubernetes.client import Listed
 
-from .cluster import HTTP, Cluster, endpoint, pod, slice_of
+from .cluster import HTTP, Cluster, endpoint, pod, service, slice_of
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 
@@ -243,12 +243,6 @@ class TestPorts:
     def test_the_only_port_is_taken_whatever_its_name(self) -> None:
         assert self.port([METRICS]) == 9100
 
-    def test_of_several_the_one_that_speaks_http_is_taken(self) -> None:
-        assert self.port([METRICS, HTTP, GRPC]) == 8080
-        assert self.port([METRICS, {"name": "http-api", "port": 7000}]) == 7000
-        assert self.port([METRICS, {"name": "main", "port": 7000, "appProtocol": "http"}]) == 7000
-        assert self.port([METRICS, GRPC]) == 9090
-
     def test_the_setting_chooses_by_name_or_number(self) -> None:
         assert self.port([HTTP, GRPC], "grpc") == 9090
         assert self.port([HTTP, GRPC], "9090") == 9090
@@ -259,13 +253,13 @@ class TestPorts:
     def test_a_port_without_a_name_is_the_only_one_and_is_taken(self) -> None:
         assert self.port([{"name": "", "port": 7000}], "http") == 7000
 
-    def test_a_service_whose_port_is_unclear_is_not_known_and_told_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert self.port([METRICS, {"name": "admin", "port": 7000}]) is None
+    def test_a_service_without_the_port_that_is_asked_for_is_not_known_and_told_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         assert self.port([METRICS, GRPC], "http") is None
         assert self.port([METRICS, GRPC], "http") is None
-        first, second = caplog.messages
-        assert "has the ports metrics (9100), admin (7000), and none is named http" in first
-        assert "none is http: calls to it go as addressed" in second
+        (told,) = caplog.messages
+        assert "has the ports metrics (9100), grpc (9090), and none is http: calls to it go as addressed" in told
 
     def test_other_protocols_than_tcp_do_not_count(self) -> None:
         assert self.port([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 54}]) == 54
@@ -283,6 +277,77 @@ class TestPorts:
         cluster = Cluster()
         cluster.put(slice_of("orders", endpoint(A), ports=[port]))
         assert cluster.instances()[0].tls is tls
+
+
+class TestSeveralPorts:
+    """Which of them a call means tells the Service, whose port numbers callers write."""
+
+    def cluster(self, **options: Any) -> Cluster:
+        cluster = Cluster(**options)
+        cluster.put(pod("a", {"version": "v1"}), slice_of("orders", endpoint(A, "a"), ports=[HTTP, GRPC, METRICS]))
+        return cluster
+
+    def ports(self, cluster: Cluster) -> dict[str, set[int]]:
+        named = cluster.catalogue.services()
+        return {name: {one.port for one in named[name]} for name in named if "." not in name}
+
+    def test_each_is_known_by_the_number_that_callers_write(self) -> None:
+        cluster = self.cluster()
+        cluster.put(service("orders", http=80, grpc=8080))
+        assert self.ports(cluster) == {"orders:80": {8080}, "orders:8080": {9090}}
+        assert "orders.shop.svc.cluster.local:80" in cluster.catalogue.services()
+
+    def test_until_the_service_is_seen_it_is_not_known(self) -> None:
+        cluster = self.cluster()
+        assert cluster.catalogue.asks_for_services
+        assert self.ports(cluster) == {}
+
+    def test_services_of_one_port_need_not_be_seen(self) -> None:
+        cluster = Cluster()
+        cluster.put(slice_of("orders", endpoint(A), ports=[GRPC]))
+        assert not cluster.catalogue.asks_for_services
+        assert self.ports(cluster) == {"orders": {9090}}
+
+    def test_a_change_of_the_service_counts(self) -> None:
+        cluster = self.cluster()
+        cluster.put(service("orders", http=80))
+        assert self.ports(cluster) == {"orders:80": {8080}}
+        cluster.put(service("orders", http=81))
+        assert self.ports(cluster) == {"orders:81": {8080}}
+        cluster.remove(service("orders"))
+        assert self.ports(cluster) == {}
+
+    def test_a_list_of_services_takes_the_place_of_what_was_known(self) -> None:
+        cluster = self.cluster()
+        cluster.put(service("orders", http=80))
+        cluster.catalogue.take_services(Listed((service("search", http=80),)), "shop")
+        assert self.ports(cluster) == {}
+
+    def test_one_that_is_asked_for_is_for_all_calls(self) -> None:
+        cluster = self.cluster(port="grpc")
+        cluster.put(service("orders", http=80, grpc=8080))
+        assert not cluster.catalogue.asks_for_services
+        assert self.ports(cluster) == {"orders": {9090}}
+
+    def test_without_endpoints_its_ports_are_known_and_empty(self) -> None:
+        cluster = self.cluster()
+        cluster.put(service("orders", http=80), slice_of("orders", ports=[HTTP, GRPC]))
+        assert self.ports(cluster) == {"orders:80": set()}
+
+    def test_services_of_one_version_each_have_ports_of_their_own(self) -> None:
+        cluster = Cluster(versions="service", version_labels=("graymw.io/version",))
+        cluster.put(service("orders-v1", http=80), service("orders-v2", web=80))
+        cluster.put(slice_of("orders-v1", endpoint(A), ports=[HTTP, METRICS], service="orders", version="v1"))
+        web = {**HTTP, "name": "web", "port": 8000}
+        cluster.put(slice_of("orders-v2", endpoint(B), ports=[web, METRICS], service="orders", version="v2"))
+        assert cluster.versions("orders:80") == {A: "v1", B: "v2"}
+
+    def test_what_has_not_changed_at_one_port_is_the_same_object(self) -> None:
+        cluster = self.cluster()
+        cluster.put(service("orders", http=80, grpc=9090))
+        before = cluster.instances("orders:80")
+        cluster.put(service("orders", http=80, grpc=9091))
+        assert cluster.instances("orders:80") is before
 
 
 PODS = st.sampled_from(
