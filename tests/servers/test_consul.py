@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,12 +14,13 @@ import real_consul
 from real_consul import Consul
 
 from graymw.core.instances import Instance
-from graymw.errors import SourceError
+from graymw.errors import ConflictError, SourceError
 from graymw.registries.consul import ConsulServices
 from graymw.registries.consul_registrar import ConsulRegistrar
-from graymw.runtime.ports import Fetched
+from graymw.runtime.ports import Change, Fetched
 from graymw.settings.access import Access
 from graymw.sources.consul import ConsulSource
+from graymw.sources.consul_store import ConsulStore
 
 HOST = "127.0.0.1"
 DEADLINE = 20.0
@@ -113,11 +114,17 @@ def first(source: ConsulServices, service: str) -> tuple[Instance, ...]:
     return found[0]
 
 
-async def stand(held: ConsulRegistrar, instance: Instance) -> None:
+@asynccontextmanager
+async def closing(held: ConsulRegistrar) -> AsyncIterator[ConsulRegistrar]:
     try:
-        await held.register(instance)
+        yield held
     finally:
         await held.close()
+
+
+async def stand(held: ConsulRegistrar, instance: Instance) -> None:
+    async with closing(held):
+        await held.register(instance)
 
 
 def ports(instances: tuple[Instance, ...]) -> list[int]:
@@ -285,43 +292,36 @@ def test_what_is_registered_is_what_other_programs_expect(consul: Consul, servic
     ids=lambda instance: instance.service,
 )
 def test_it_stands_as_it_is_kept_alive_and_taken_out(consul: Consul, instance: Instance) -> None:
-    async def run() -> None:
-        held = registrar(consul)
-        await held.register(instance)
-        await held.register(instance)
-        assert await held.heartbeat(instance)
-        await held.deregister(instance)
-        await held.deregister(instance)
-        assert not await held.heartbeat(instance)
-        await held.close()
-
     before = consul.services()
-    source = services(consul)
 
     async def law(reports: Reports) -> None:
         assert await reports.next() == ()
-        await asyncio.gather(run(), self_seen(reports))
+        async with closing(registrar(consul)) as held:
+            await held.register(instance)
+            await held.register(instance)
+            assert await held.heartbeat(instance)
+            assert await reports.next() == (instance,)
+            await held.deregister(instance)
+            await held.deregister(instance)
+            assert not await held.heartbeat(instance)
+            assert await reports.next() == ()
 
-    async def self_seen(reports: Reports) -> None:
-        assert await reports.next() == (instance,)
-        assert await reports.next() == ()
-
-    watching(source, instance.service, law)
+    watching(services(consul), instance.service, law)
     assert consul.services() == before
 
 
 def test_without_heartbeats_it_lapses_and_the_next_one_brings_it_back(consul: Consul, service: str) -> None:
     instance = Instance(service, HOST, 8001, "v2")
-    held = registrar(consul, ttl=1.0)
 
     async def law(reports: Reports) -> None:
-        await held.register(instance)
-        assert ports(await reports.next()) == [8001]
         assert ports(await reports.next()) == []
-        assert await held.heartbeat(instance)
-        assert ports(await reports.next()) == [8001]
-        await held.deregister(instance)
-        await held.close()
+        async with closing(registrar(consul, ttl=1.0)) as held:
+            await held.register(instance)
+            assert ports(await reports.next()) == [8001]
+            assert ports(await reports.next()) == []
+            assert await held.heartbeat(instance)
+            assert ports(await reports.next()) == [8001]
+            await held.deregister(instance)
 
     watching(services(consul), service, law)
 
@@ -329,17 +329,15 @@ def test_without_heartbeats_it_lapses_and_the_next_one_brings_it_back(consul: Co
 def test_heartbeats_wake_nobody(consul: Consul, service: str) -> None:
     instance = Instance(service, HOST, 8001, "v2")
 
-    async def law(reports: Reports) -> None:
-        held = registrar(consul)
-        await held.register(instance)
-        assert ports(await reports.next()) == [8001]
-        before = consul.call("GET", f"/v1/health/service/{service}").index
-        for _ in range(5):
-            assert await held.heartbeat(instance)
-        assert consul.call("GET", f"/v1/health/service/{service}").index == before
-        await held.close()
+    async def run() -> None:
+        async with closing(registrar(consul)) as held:
+            await held.register(instance)
+            before = consul.call("GET", f"/v1/health/service/{service}").index
+            for _ in range(5):
+                assert await held.heartbeat(instance)
+            assert consul.call("GET", f"/v1/health/service/{service}").index == before
 
-    watching(services(consul), service, law)
+    asyncio.run(run())
 
 
 def test_metadata_that_consul_refuses_does_not_keep_an_instance_out(
@@ -357,19 +355,21 @@ def test_metadata_that_consul_refuses_does_not_keep_an_instance_out(
 def test_a_server_that_forgot_everything_asks_for_a_new_registration(tmp_path: Path) -> None:
     instance = Instance("orders", HOST, 8001, "v2")
 
+    async def is_known(held: ConsulRegistrar) -> bool:
+        """The connection from before the restart may have to be found broken first."""
+        try:
+            return await held.heartbeat(instance)
+        except SourceError:
+            return await held.heartbeat(instance)
+
     async def run(consul: Consul) -> None:
-        held = registrar(consul)
-        await held.register(instance)
-        assert await held.heartbeat(instance)
-        await asyncio.to_thread(consul.restart)
-        for _ in range(2):  # the connection from before the restart may have to be found broken first
-            try:
-                assert not await held.heartbeat(instance)
-            except SourceError:
-                continue
-        await held.register(instance)
-        assert await held.heartbeat(instance)
-        await held.close()
+        async with closing(registrar(consul)) as held:
+            await held.register(instance)
+            assert await held.heartbeat(instance)
+            await asyncio.to_thread(consul.restart)
+            assert not await is_known(held)
+            await held.register(instance)
+            assert await held.heartbeat(instance)
 
     with real_consul.running(tmp_path, in_memory=True) as consul:
         asyncio.run(run(consul))
@@ -392,12 +392,11 @@ def test_what_a_token_needs(guarded: Consul, service: str) -> None:
     instance = Instance(service, HOST, 8001, "v2")
 
     async def run() -> None:
-        held = registrar(guarded, token=token)
-        await held.register(instance)
-        assert await held.heartbeat(instance)
-        await held.deregister(instance)
-        await held.register(instance)
-        await held.close()
+        async with closing(registrar(guarded, token=token)) as held:
+            await held.register(instance)
+            assert await held.heartbeat(instance)
+            await held.deregister(instance)
+            await held.register(instance)
 
     asyncio.run(run())
     assert ports(first(services(guarded, token=token), service)) == [8001]
@@ -413,12 +412,22 @@ def test_a_token_that_is_taken_back_ends_a_watch(guarded: Consul, service: str) 
     token = guarded.new_token('service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }')
     accessor = guarded.call("GET", "/v1/acl/token/self", token=token).json["AccessorID"]
 
+    async def stir() -> None:
+        """Consul looks at the token when a query comes, not while it waits; and it remembers tokens for a moment."""
+        for port in itertools.count(8002):
+            await asyncio.to_thread(guarded.register, service, port)
+            await asyncio.sleep(0.1)
+
     async def law(reports: Reports) -> None:
         assert ports(await reports.next()) == [8001]
         guarded.call("DELETE", f"/v1/acl/token/{accessor}")
-        guarded.register(service, 8002)
-        with pytest.raises(SourceError, match="refuses the token"):
-            await reports.trouble()
+        stirring = asyncio.create_task(stir())
+        try:
+            with pytest.raises(SourceError, match="refuses the token"):
+                await reports.trouble()
+        finally:
+            stirring.cancel()
+            await asyncio.wait([stirring])
 
     guarded.register(service, 8001)
     watching(services(guarded, token=token), service, law)
@@ -509,3 +518,88 @@ def test_a_restart_is_told_and_the_next_watch_finds_all_that_was_written(tmp_pat
     with real_consul.running(tmp_path) as consul:
         consul.put("rules.yaml", "a")
         asyncio.run(run(consul))
+
+
+def change(text: str, what: str = "publish") -> Change:
+    return Change(text, "0badcafe", 1_700_000_000.5, "ann", what, "why")
+
+
+def stored(consul: Consul, key: str, law: Callable[[ConsulStore], Awaitable[None]], token: str = "") -> None:
+    async def run() -> None:
+        store = ConsulStore(f"consul://{consul.authority}/{key}", Access(token=token))
+        try:
+            await law(store)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_same_document_written_twice_has_both_stories(consul: Consul, service: str) -> None:
+    """Consul keeps its index where nothing changes."""
+
+    async def law(store: ConsulStore) -> None:
+        for what in ("first", "second", "third"):
+            await store.write(change("same", what), expected=(await store.read()).version)
+        assert [each.what for each in await store.history(10)] == ["third", "second", "first"]
+
+    stored(consul, service, law)
+
+
+def test_a_long_document_and_its_story_fit_into_one_write(consul: Consul, service: str) -> None:
+    document = "".join(f"# line {number} of many\n" for number in range(15_000))
+    assert len(document) > 300_000
+
+    async def law(store: ConsulStore) -> None:
+        await store.write(change(document), expected="")
+        assert (await store.read()).text == document.encode()
+        assert await store.history(10) == [change(document)]
+
+    stored(consul, service, law)
+
+
+def test_a_document_that_is_too_long_is_refused_whole(consul: Consul, service: str) -> None:
+    """Consul stops reading and hangs up, so that its own words are heard only sometimes."""
+
+    async def law(store: ConsulStore) -> None:
+        for length in (400_000, 4_000_000):
+            with pytest.raises(SourceError, match="in one write; shorten the document, or raise"):
+                await store.write(change("x" * length), expected="")
+        assert (await store.read()).text is None
+        assert await store.history(10) == []
+
+    stored(consul, service, law)
+
+
+def test_keys_of_another_hand_in_the_history_are_passed_over(consul: Consul, service: str) -> None:
+    async def law(store: ConsulStore) -> None:
+        await store.write(change("a"), expected="")
+        for key, value in (("notes", "mine"), ("000000000007", "mine"), ("000000000008", '{"text": 1, "mine": 2}')):
+            consul.put(f"{service}.history/{key}", value)
+        await store.write(change("b", "next"), expected=(await store.read()).version)
+        assert [each.what for each in await store.history(10)] == ["next", "publish"]
+
+    stored(consul, service, law)
+
+
+def test_a_token_that_may_write_the_document_but_not_its_history_writes_neither(guarded: Consul, service: str) -> None:
+    token = guarded.new_token(f'key "{service}" {{ policy = "write" }}')
+
+    async def law(store: ConsulStore) -> None:
+        with pytest.raises(SourceError, match="refuses the token: Permission denied") as caught:
+            await store.write(change("a"), expected="")
+        assert not isinstance(caught.value, ConflictError)
+        assert (await store.read()).text is None
+
+    stored(guarded, service, law, token)
+
+
+def test_what_a_token_needs_to_write(guarded: Consul, service: str) -> None:
+    """As the documentation says."""
+    token = guarded.new_token(f'key_prefix "{service}" {{ policy = "write" }}')
+
+    async def law(store: ConsulStore) -> None:
+        await store.write(change("a"), expected="")
+        assert await store.history(10) == [change("a")]
+
+    stored(guarded, service, law, token)

@@ -109,6 +109,8 @@ class Consul:
             config["acl"] = {
                 "enabled": True,
                 "default_policy": "deny",
+                "token_ttl": "1s",
+                "policy_ttl": "1s",
                 "tokens": {"master": ROOT_TOKEN, "agent": ROOT_TOKEN},
             }
         if certificates:
