@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import TracebackType
@@ -75,8 +76,9 @@ class RedisClient:
         require_redis()
         if "ssl" in self._options:
             tls_context(self._access, "redis")  # says what is wrong with a certificate
-        # Some 100 ms of imports: not on the loop that others wait on.
-        library = await asyncio.to_thread(importlib.import_module, "redis.asyncio")
+        if "redis.asyncio" not in sys.modules:  # some 100 ms of imports: not on the loop that others wait on
+            await asyncio.to_thread(importlib.import_module, "redis.asyncio")
+        library = importlib.import_module("redis.asyncio")
         retry = importlib.import_module("redis.asyncio.retry").Retry
         backoff = importlib.import_module("redis.backoff").NoBackoff
         self._redis = library.Redis(**self._options, retry=retry(backoff(), 0))
@@ -99,8 +101,52 @@ class RedisClient:
             SourceError: The server cannot be asked now, refuses, or the key holds something else than a text.
         """
         with self._told(), unseen():
-            value = await self._client().get(key)
-        return value.encode() if isinstance(value, str) else value
+            return _content(await self._client().get(key))
+
+    async def first(self, key: str, count: int) -> list[bytes]:
+        """First entries of a list; none where there is no list.
+
+        Raises:
+            SourceError: The server cannot be asked now, or refuses.
+        """
+        with self._told(), unseen():
+            found = await self._client().lrange(key, 0, count - 1)
+        return [content for content in map(_content, found) if content is not None]
+
+    async def replace(
+        self, key: str, value: bytes, *, fits: Callable[[bytes | None], bool], history: tuple[str, bytes, int]
+    ) -> bool:
+        """Set a key, put an entry before a list, and publish on the key's channel: all of it or nothing.
+
+        Args:
+            key: The key.
+            value: What it is to hold.
+            fits: Whether what it holds now may be replaced.
+            history: The list, the entry, and how many entries it keeps.
+
+        Returns:
+            Whether it was done; not where what it holds does not fit, or changed meanwhile.
+
+        Raises:
+            SourceError: The server cannot be asked now, or refuses.
+        """
+        changed: type[Exception] = importlib.import_module("redis.exceptions").WatchError
+        name, entry, kept = history
+        with self._told(), unseen():
+            async with self._client().pipeline(transaction=True) as steps:
+                await steps.watch(key)
+                if not fits(_content(await steps.get(key))):
+                    return False
+                steps.multi()  # type: ignore[no-untyped-call,unused-ignore]
+                steps.set(key, value)
+                steps.lpush(name, entry)
+                steps.ltrim(name, 0, kept - 1)
+                steps.publish(key, "changed")
+                try:
+                    await steps.execute()
+                except changed:
+                    return False
+        return True
 
     async def subscribe(self, channel: str) -> None:
         """Listen to a channel; what is published from the return of this on is heard.
@@ -149,6 +195,11 @@ class RedisClient:
             raise SourceError(f"{where} cannot be reached ({told}); check the address, and that it runs") from error
         except (errors.RedisError, ValueError) as error:
             raise SourceError(f"{where} refuses: {error}; check the key and the database in {self._setting}") from error
+
+
+def _content(value: object) -> bytes | None:
+    """A reply that is a text or nothing, as bytes."""
+    return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else None
 
 
 def _tls(access: Access) -> Mapping[str, Any]:

@@ -40,15 +40,18 @@ class RedisSource:
     Raises:
         SettingsError: The URL is no such URL.
         MissingExtraError: redis-py is not installed.
+
+    Attributes:
+        key: The key.
     """
 
     def __init__(self, url: str, access: Access, *, poll: float = POLL_SECONDS) -> None:
         require_redis()
         parsed = parse_backend_url(url, setting=SETTING, default_port=PORT, parameters=("key",), example=_EXAMPLE)
         self._name = parsed.shown
-        self._key = parsed.query.get("key", "")
+        self.key = parsed.query.get("key", "")
         self._poll = poll
-        if not self._key:
+        if not self.key:
             raise SettingsError([Problem(SETTING, "it names no key", f"write it like {_EXAMPLE}")])
         if len(parsed.hosts) > 1:
             raise SettingsError([Problem(SETTING, "it names several servers", "name one, or a name that leads to one")])
@@ -68,8 +71,8 @@ class RedisSource:
         Raises:
             SourceError: Redis cannot be asked now, or refuses.
         """
-        async with self._client() as client:
-            return self._fetched(await client.get(self._key))
+        async with self.client() as client:
+            return self.fetched(await client.get(self.key))
 
     async def watch(self) -> AsyncGenerator[Fetched]:
         """The document as it is now, then again whenever its content has changed.
@@ -77,30 +80,36 @@ class RedisSource:
         Raises:
             SourceError: Redis cannot be asked now, or refuses.
         """
-        async with self._client() as client:
-            await client.subscribe(self._key)  # before reading: what is written in between is published as well
-            content = await client.get(self._key)
-            yield self._fetched(content)
+        async with self.client() as client:
+            await client.subscribe(self.key)  # before reading: what is written in between is published as well
+            content = await client.get(self.key)
+            yield self.fetched(content)
             while True:
                 await client.published(self._pause(content))
-                now = await client.get(self._key)
+                now = await client.get(self.key)
                 if now != content:
                     content = now
-                    yield self._fetched(content)
+                    yield self.fetched(content)
+
+    def client(self) -> RedisClient:
+        """Connections to the server, to be entered."""
+        return RedisClient(self._host, self._port, self._database, secure=self._secure, access=self._access)
+
+    def fetched(self, content: bytes | None) -> Fetched:
+        """What the key's value holds.
+
+        Raises:
+            SourceError: It is too long.
+        """
+        if content is not None and len(content) > MAX_BYTES:
+            told = f"the key {self.key} has {len(content)} bytes, of at most {MAX_BYTES}"
+            raise SourceError(f"{told}; name the key of the rule document")
+        version = hashlib.sha256(content).hexdigest()[:12] if content is not None else ""
+        return Fetched(content, self._name, _FORMATS.get(PurePosixPath(self.key).suffix.lower()), version)
 
     def _pause(self, content: bytes | None) -> float:
         seconds = max(self._poll, len(content or b"") / POLL_BYTES_PER_SECOND)
         return seconds * random.uniform(0.9, 1.0)  # noqa: S311 - so that many processes do not ask at once
-
-    def _client(self) -> RedisClient:
-        return RedisClient(self._host, self._port, self._database, secure=self._secure, access=self._access)
-
-    def _fetched(self, content: bytes | None) -> Fetched:
-        if content is not None and len(content) > MAX_BYTES:
-            told = f"the key {self._key} has {len(content)} bytes, of at most {MAX_BYTES}"
-            raise SourceError(f"{told}; name the key of the rule document")
-        version = hashlib.sha256(content).hexdigest()[:12] if content is not None else ""
-        return Fetched(content, self._name, _FORMATS.get(PurePosixPath(self._key).suffix.lower()), version)
 
 
 def _database(path: str) -> int:

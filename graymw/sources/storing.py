@@ -26,10 +26,18 @@ def _etcd(url: str, settings: Settings) -> RuleStore:
     return EtcdStore(url, settings.rules_access)
 
 
+def _redis(url: str, settings: Settings) -> RuleStore:
+    from graymw.sources.redis_store import RedisStore  # noqa: PLC0415 - only where it is used
+
+    return RedisStore(url, settings.rules_access)
+
+
 STORES: Final[dict[str, Factory]] = {
     "consul": _consul,
     "etcd": _etcd,
     "file": lambda url, _settings: FileStore(url),
+    "redis": _redis,
+    "rediss": _redis,
 }
 """Makers of stores by URL scheme; what follows a ``+`` (``etcd+https``) is left to the maker."""
 

@@ -16,6 +16,7 @@ from serving import Service
 from graymw.demo.processes import free_ports
 
 USER: Final = "gray"
+WRITER: Final = "writer"
 PASSWORD: Final = "s3cret/päss"
 
 
@@ -24,7 +25,7 @@ class RedisServer:
 
     Args:
         folder: Where its data, settings and output are kept.
-        users: Whether only ``USER`` may read, and only keys below ``graymw:``.
+        users: Whether only ``USER`` may read and only ``WRITER`` may write, and only keys below ``graymw:``.
         certificates: It speaks TLS only, and asks clients for a certificate, where given.
     """
 
@@ -37,7 +38,9 @@ class RedisServer:
         lines = [f"port {port}", f"bind {LOOPBACK}", 'save ""', "appendonly yes", f"dir {folder}"]
         if users:
             may = "~graymw:* &graymw:* -@all +get +subscribe +unsubscribe +ping"
-            lines += [f"user {USER} on >{PASSWORD} {may}", "user default off", "user writer on >writes ~* &* +@all"]
+            and_write = "+watch +unwatch +multi +exec +set +lpush +ltrim +lrange +publish"
+            lines += [f"user {USER} on >{PASSWORD} {may}", f"user {WRITER} on >{PASSWORD} {may} {and_write}"]
+            lines += ["user default off", "user root on >writes ~* &* +@all"]
         if certificates:
             lines += [
                 f"tls-port {self.port}",
@@ -45,7 +48,7 @@ class RedisServer:
                 f"tls-key-file {certificates.key}",
                 f"tls-ca-cert-file {certificates.ca}",
             ]
-        self._login = ("writer", "writes") if users else None
+        self._login = ("root", "writes") if users else None
         self._config = folder / "redis.conf"
         self._config.write_text("\n".join([*lines, ""]))
         self._running = ExitStack()
@@ -69,7 +72,7 @@ class RedisServer:
         return self._service.process.pid
 
     def call(self, *words: str) -> Any:
-        """Send one command as the writer, and return what the server says: an error as a text that begins with "-"."""
+        """Send one command as root, and return what the server says: an error as a text that begins with "-"."""
         with self._connected() as stream:
             if self._login is not None:
                 assert _asked(stream, "AUTH", *self._login) == "OK"

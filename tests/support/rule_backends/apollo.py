@@ -9,7 +9,7 @@ from typing import Final
 
 from apollo_stand_in import ApolloStandIn
 
-from graymw.runtime.ports import RuleSource
+from graymw.runtime.ports import RuleSource, RuleStore
 from graymw.settings.access import Access
 from graymw.sources.apollo import ApolloSource
 from rule_backends import Opened
@@ -33,6 +33,12 @@ class ApolloBackend:
 
     def source_with_wrong_login(self) -> RuleSource | None:
         return ApolloSource(self._url, Access(secret_key="wr0ng")) if self._server.secret else None
+
+    def store(self) -> RuleStore | None:
+        return None
+
+    def store_with_wrong_login(self) -> RuleStore | None:
+        return None
 
     def write(self, text: str) -> None:
         self._server.release(*PLACE, {"content": text})

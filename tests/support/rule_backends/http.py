@@ -10,7 +10,7 @@ from typing import Final
 from certificates import certificates
 from real_nginx import PASSWORD, USER, Nginx
 
-from graymw.runtime.ports import RuleSource
+from graymw.runtime.ports import RuleSource, RuleStore
 from graymw.settings.access import Access
 from graymw.sources.http import HttpSource
 from rule_backends import Opened
@@ -35,6 +35,12 @@ class HttpBackend:
         if not self._access.password:
             return None
         return HttpSource(f"{self._server.url}/{PAGE}", Access(user=USER, password="wr0ng"))
+
+    def store(self) -> RuleStore | None:
+        return None
+
+    def store_with_wrong_login(self) -> RuleStore | None:
+        return None
 
     def write(self, text: str) -> None:
         self._server.write(PAGE, text)
