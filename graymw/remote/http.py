@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json as json_
+import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from graymw.errors import MissingExtraError, SourceError
-from graymw.remote.unseen import unseen
+from graymw.remote.unseen import is_unseen, unseen
 from graymw.settings.access import Access
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class HttpClient:
         proxies: bool = False,
     ) -> None:
         self._httpx = library(backend)
+        logging.getLogger("httpx").addFilter(_UNLOGGED)
         self._base_urls = tuple(base_urls)
         self._backend = backend
         self._timeout = timeout
@@ -219,6 +221,16 @@ class HttpClient:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+class _Unlogged(logging.Filter):
+    """Keeps our requests out of the library's log: a line for each heartbeat, with a URL that may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        return not is_unseen()
+
+
+_UNLOGGED: Final = _Unlogged()
 
 
 class _Handshake:

@@ -26,3 +26,8 @@ def unseen() -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+def is_unseen() -> bool:
+    """Whether what is being done here is ``unseen``."""
+    return context.get_current() is _UNSEEN

@@ -208,6 +208,24 @@ def test_nobody_traces_carries_or_routes_it(place: Place) -> None:
     assert not {"baggage", "traceparent"} & place.seen[0].keys()
 
 
+def test_the_library_logs_the_applications_requests_and_not_ours(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    import httpx
+
+    async def run() -> None:
+        client = HttpClient([place.url], Access(), backend="consul")
+        await client.request("GET", "/ours")
+        async with client.lines("GET", "/lines", read_timeout=5) as (_, lines), httpx.AsyncClient() as application:
+            await anext(lines)
+            await application.get(f"{place.url}/theirs")
+        await client.close()
+
+    with caplog.at_level("INFO", "httpx"):
+        asyncio.run(run())
+    assert [record.args[1].path for record in caplog.records if isinstance(record.args, tuple)] == ["/theirs"]
+
+
 def test_over_tls_the_server_is_checked(tmp_path: Path) -> None:
     made = certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
