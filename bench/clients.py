@@ -345,6 +345,9 @@ def report(plain: dict[str, Timing], spans: dict[str, Timing]) -> None:
         goals[f"{name}: us more than a ready header by hand (goal 5)"] = (
             without[f"{name} graymw, carried"] - without[f"{name} by hand"]
         )
+        routed = plain[f"{name} graymw, routed"].minimum
+        goals[f"{name}: us added by routing to an instance"] = without[f"{name} graymw, routed"]
+        goals[f"{name}: routed / bare, called with the instance's address"] = routed / plain[f"{name} bare"].minimum
         goals[f"{name}: carrying / bare"] = plain[f"{name} graymw, carried"].minimum / plain[f"{name} bare"].minimum
         goals[f"{name}: own span recorded / contrib"] = (
             recorded[f"{name} graymw, carried"] / recorded[f"{name} contrib"]

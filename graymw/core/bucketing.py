@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from xxhash import xxh64_intdigest
 
 from graymw.core.model import SHARE_SCALE
@@ -15,8 +18,12 @@ def bucket(seed: str, key: str) -> int:
     return xxh64_intdigest(encoded(f"{seed}:{key}")) % SHARE_SCALE
 
 
+hash64: Final[Callable[..., int]] = xxh64_intdigest
+"""xxh64 of bytes, with a ``seed`` where one is given, as 64 bits without a sign."""
+
+
 def digest(text: str, seed: int = 0) -> int:
-    """xxh64 of a text, as 64 bits without a sign."""
+    """xxh64 of a text."""
     return xxh64_intdigest(encoded(text), seed=seed)
 
 

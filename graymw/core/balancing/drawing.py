@@ -14,19 +14,22 @@ class Urn:
         instances: At least one, of weights above 0.
     """
 
-    __slots__ = ("_aliases", "_instances", "_thresholds")
+    __slots__ = ("_columns", "_count")
 
     def __init__(self, instances: Sequence[Instance]) -> None:
-        self._instances = tuple(instances)
-        self._thresholds, self._aliases = _aliased([instance.weight for instance in instances])
+        thresholds, aliases = _aliased([instance.weight for instance in instances])
+        self._count = len(instances)
+        self._columns = [
+            (threshold, own, instances[alias])
+            for threshold, own, alias in zip(thresholds, instances, aliases, strict=True)
+        ]
 
     def draw(self, number: float) -> Instance:
         """The one that a random number in [0, 1) stands for."""
-        scaled = number * len(self._instances)
+        scaled = number * self._count
         column = int(scaled)
-        if scaled - column >= self._thresholds[column]:
-            column = self._aliases[column]
-        return self._instances[column]
+        threshold, own, other = self._columns[column]
+        return own if scaled - column < threshold else other
 
 
 def _aliased(weights: Sequence[int]) -> tuple[list[float], list[int]]:

@@ -11,7 +11,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from typing import Final
 
-from graymw.core.bucketing import digest
+from graymw.core.bucketing import digest, hash64
 from graymw.core.instances import Instance
 
 POINTS: Final = 128
@@ -31,16 +31,18 @@ class Ring:
     __slots__ = ("_owners", "_points")
 
     def __init__(self, instances: Sequence[Instance]) -> None:
-        heaviest = max(instance.weight for instance in instances)
-        most = max(1, min(POINTS, MAX_POINTS // len(instances)))
-        placed = sorted(
-            (digest(f"{instance.authority}#{point}"), place)
-            for place, instance in enumerate(instances)
-            for point in range(max(1, round(most * instance.weight / heaviest)))
-        )
         known = tuple(instances)
-        self._points = [point for point, _ in placed]
-        self._owners = [known[place] for _, place in placed]
+        heaviest = max(instance.weight for instance in known)
+        most = max(1, min(POINTS, MAX_POINTS // len(known)))
+        bits = len(known).bit_length()
+        points: list[int] = []  # whose owner stands in the last bits: whole numbers are sorted fastest
+        for place, instance in enumerate(known):
+            address = instance.authority.encode()
+            count = max(1, round(most * instance.weight / heaviest))
+            points += [(hash64(address, seed=point) >> bits << bits) | place for point in range(count)]
+        points.sort()
+        self._points = points
+        self._owners = [known[point & ((1 << bits) - 1)] for point in points]
 
     def find(self, key: str, attempt: int = 0) -> Instance:
         """The instance of a key.
