@@ -21,7 +21,7 @@ HOMES = {
     "yaml": {"core/document/yaml_text.py", "cli"},
     "xxhash": {"core/bucketing.py", "core/compiling"},
     "dynaconf": {"settings/files.py"},
-    "httpx": {"clients/httpx.py", "demo"},
+    "httpx": {"clients/httpx.py", "demo", "remote/http.py"},
     "httpx2": {"clients/httpx2.py"},
     "h2": {"remote/nacos/http2.py"},
     "requests": {"clients/requests.py"},

@@ -210,9 +210,10 @@ class HttpClient:
             kind = UnreachableError if isinstance(error, self._httpx.ConnectTimeout) else SourceError
             raise kind(f"{self._backend} at {where} {what}; check the address, and that it runs") from error
         except (self._httpx.ConnectError, ssl.SSLError) as error:
+            stranger = "CERTIFICATE_VERIFY_FAILED" in str(error)
             raise UnreachableError(
                 f"{self._backend} at {where} cannot be reached ({error or type(error).__name__}); "
-                "check the address, and that it runs"
+                + ("check the setting that ends in _CA" if stranger else "check the address, and that it runs")
             ) from error
         except (self._httpx.HTTPError, self._httpx.InvalidURL, OSError, asyncio.IncompleteReadError) as error:
             told = str(error) or type(error).__name__
