@@ -212,6 +212,11 @@ class TestOneServiceForEachVersion:
         cluster.put(slice_of("orders-v2", endpoint(B, "b"), service="orders", version="v2"))
         assert cluster.versions() == {B: "v2"}
 
+    def test_the_service_that_callers_name_may_be_the_one_of_the_stable_version(self, cluster: Cluster) -> None:
+        cluster.put(slice_of("orders", endpoint(A), version="v1"))
+        cluster.put(slice_of("orders-v2", endpoint(B), service="orders", version="v2"))
+        assert cluster.versions() == {A: "v1", B: "v2"}
+
     def test_names_tell_where_a_pattern_says_how(self) -> None:
         cluster = Cluster(
             versions="service", version_labels=("graymw.io/version",), service_name=NamePattern("{service}-{version}")
