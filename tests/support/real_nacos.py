@@ -213,7 +213,8 @@ class Nacos:
     def instances(self, service: str, *, group: str) -> list[dict[str, Any]]:
         """Instances of a service, whatever their health."""
         path = self._path("/v3/client/ns/instance/list", "/v1/ns/instance/list")
-        told = self.call("GET", path, self._named(service, group)).json
+        everywhere = {} if self.line == "2.2" else {"clusterName": ","}
+        told = self.call("GET", path, {**self._named(service, group), **everywhere}).json
         return list(told["data"] if "data" in told else told["hosts"])
 
     def publish(self, data_id: str, text: str, *, group: str, namespace: str = "") -> None:

@@ -22,6 +22,9 @@ _BEAT: Final = ("/nacos/v3/client/ns/instance", "/nacos/v1/ns/instance/beat")
 _CONFIG: Final = ("/nacos/v3/client/cs/config", "/nacos/v1/cs/configs")
 _LISTENER: Final = "/nacos/v1/cs/configs/listener"
 
+_ALL_CLUSTERS: Final = ","
+"""Without any, v3 takes ``DEFAULT`` to be meant; between commas, nothing but nothing."""
+
 _NOT_FOUND: Final = 20004
 _NO_SUCH_INSTANCE: Final = (21003, 20404)
 """Of Nacos 3 and of Nacos 2."""
@@ -67,7 +70,9 @@ class NacosHttp:
         Raises:
             SourceError: They cannot be had now.
         """
-        answer = await self._naming("GET", _LIST, service, {"clusterName": cluster}, {"clusters": cluster})
+        answer = await self._naming(
+            "GET", _LIST, service, {"clusterName": cluster or _ALL_CLUSTERS}, {"clusters": cluster}
+        )
         told = _told(answer)
         found = told.get("data", told.get("hosts"))
         if not isinstance(found, list):
