@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCH ?= decision middleware metrics clients pick end_to_end import_time
+BENCH ?= decision middleware metrics clients pick end_to_end import_time latency
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench test-legacy demo-from-wheel
