@@ -13,8 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import Token
-from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
@@ -22,11 +21,11 @@ from opentelemetry.context.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from graymw.core.carrying import wire
-from graymw.core.carrying.application_baggage import encode_application
-from graymw.core.context import SIGNATURE_KEY, UNDECIDED, GrayContext
+from graymw.core.context import UNDECIDED, GrayContext
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import client_span, counters, tracing
+from graymw.runtime.baggage_header import baggage_value
 from graymw.runtime.client_span import Call
 from graymw.runtime.current import BAGGAGE_KEY, SPAN_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
@@ -40,6 +39,10 @@ log = logging.getLogger("graymw.outbound")
 
 uncarried: Final[list[Callable[[str, str, str], None]]] = []
 """Told method, host and path of each call made where no gray context is; for tests (``graymw.testing``)."""
+
+_Asked: TypeAlias = tuple[Call, Context, Engine, Carried | None, str | None, bool]
+"""What a call was planned by: the call, the context around it, who answers, what it carries, its own baggage, and
+whether an instrumentation below makes its span."""
 
 _UNAVAILABLE: Final = 14
 """gRPC's status code of that name."""
@@ -56,7 +59,17 @@ class Outgoing:
         fallback: Which fallback was taken (``stable`` or ``any``); None for none.
     """
 
-    __slots__ = ("_attempt", "_context", "_span", "fallback", "headers", "instance", "remove", "target_version")
+    __slots__ = (
+        "_asked",
+        "_attempt",
+        "_context",
+        "_span",
+        "fallback",
+        "headers",
+        "instance",
+        "remove",
+        "target_version",
+    )
 
     def __init__(
         self,
@@ -68,10 +81,12 @@ class Outgoing:
         fallback: str | None,
         span: Span | None,
         attempt: Attempt | None = None,
+        asked: _Asked | None = None,
     ) -> None:
         self._context = context
         self._span = span
         self._attempt = attempt
+        self._asked = asked
         self.headers = headers
         self.remove = remove
         self.instance = instance
@@ -132,13 +147,21 @@ class Outgoing:
         self.finish(error=error)
         if attempt is None or failure is None or tries is None:
             return None
-        return attempt.again(failure, tries, replayable=replayable)
+        return attempt.again(failure, tries, self._anew, replayable=replayable)
 
     def failed_rpc(self, code: int, name: str, details: str | None = None, *, replayable: bool) -> Outgoing | None:
         """No connection to the instance of a gRPC call could be made; otherwise as ``finish_rpc`` and ``failed``."""
         attempt, tries = self._failed("refused")
         self.finish_rpc(code, name, details)
-        return None if attempt is None or tries is None else attempt.again("refused", tries, replayable=replayable)
+        if attempt is None or tries is None:
+            return None
+        return attempt.again("refused", tries, self._anew, replayable=replayable)
+
+    def _anew(self, tries: Tries) -> Outgoing | None:
+        if self._asked is None:
+            return None
+        call, ambient, engine, carried, baggage, instrumented = self._asked
+        return _plan(call, ambient, engine, carried=carried, baggage=baggage, instrumented=instrumented, tries=tries)
 
     def _failed(self, failure: Failure | None) -> tuple[Attempt | None, Tries | None]:
         attempt, self._attempt = self._attempt, None
@@ -250,16 +273,16 @@ def _plan(
         )
     if fallback is not None:
         _note_fallback(service, gray, fallback)
-    attempt = None
+    attempt = asked = None
     if instance is not None:
         if tries is None:
             directory.budget.call()
-        again = partial(_plan, call, ambient, engine, carried=carried, baggage=baggage, instrumented=instrumented)
-        attempt = Attempt(directory, instance, ticket, method=call.method, before=tries, plan=again)
+        attempt = Attempt(directory, instance, ticket, method=call.method, before=tries)
+        asked = (call, ambient, engine, carried, baggage, instrumented)
     allowed = instance is not None or snapshot.egress.allows(call.host)
     leaving = carried if gray and allowed else None
     limit = wire.MAX_RPC_BYTES if call.rpc else wire.MAX_BYTES
-    value = _baggage_value(engine, ambient, carried, baggage, allowed=allowed, limit=limit)
+    value = baggage_value(engine, ambient, carried, baggage, allowed=allowed, limit=limit)
     context = ambient if carried is None or leaving is not None else _without_gray(ambient)
     context, own_span = client_span.start(
         call, context, leaving, instance, fallback, tries=tries, instrumented=instrumented
@@ -272,7 +295,9 @@ def _plan(
         remove = ("baggage",)
     if carried is not None and not allowed and not tracing.speaks_w3c_only():
         remove = (*remove, *(f"{prefix}{key}" for prefix in wire.DIALECTS for key, _ in carried.gray.members))
-    return Outgoing(context, headers, remove, instance=instance, fallback=fallback, span=own_span, attempt=attempt)
+    return Outgoing(
+        context, headers, remove, instance=instance, fallback=fallback, span=own_span, attempt=attempt, asked=asked
+    )
 
 
 def _note_fallback(service: str, gray: GrayContext, fallback: str) -> None:
@@ -286,41 +311,6 @@ def _note_fallback(service: str, gray: GrayContext, fallback: str) -> None:
         gray.wire,
         fallback,
     )
-
-
-def _baggage_value(
-    engine: Engine, ambient: Context, carried: Carried | None, present: str | None, *, allowed: bool, limit: int
-) -> str:
-    """Value of the one ``baggage`` header: gray members first where the host may have them, then the application's.
-
-    Gray members that the application wrote itself count only where the work at hand has no decision of its own.
-    """
-    entries = ambient.get(BAGGAGE_KEY)
-    raw = carried.application if carried is not None else ""
-    if carried is not None and entries is carried.baggage and not raw:
-        application = ""  # nobody added to what is ours alone
-    else:
-        application = encode_application(entries, raw) if isinstance(entries, Mapping) and entries else ""
-    gray = ""
-    if present:
-        gray, theirs = wire.separate((present,))
-        application = _united(theirs, application)
-    if not allowed:
-        return wire.compose("", application, limit=limit)
-    if carried is not None and carried.gray:
-        gray = carried.gray.wire
-        if engine.signer is not None:
-            gray = f"{gray},{SIGNATURE_KEY}={engine.signer.signature(gray, engine.clock())}"
-    return wire.compose(gray, application, limit=limit) if application else gray
-
-
-def _united(present: str, application: str) -> str:
-    """The members of a header that is there already come first; the context adds what it lacks."""
-    if not present or not application:
-        return present or application
-    keys = {member.partition("=")[0].strip() for member in present.split(",")}
-    added = [member for member in application.split(",") if member.partition("=")[0].strip() not in keys]
-    return ",".join([present, *added])
 
 
 def _without_gray(ambient: Context) -> Context:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from graymw.core.instances import Instance
 from graymw.errors import GrayUnavailableError
@@ -41,23 +42,15 @@ class Tries(NamedTuple):
         return len(self.tried) >= MOST_REFUSALS
 
 
-class Plan(Protocol):
-    """Plans a call anew."""
-
-    def __call__(self, *, tries: Tries) -> Outgoing:
-        """Plan of the next try."""
-
-
 class Attempt:
     """One try of a call at an instance. It ends once.
 
     Args:
         method: HTTP method; of a gRPC call its name.
         before: Tries before this one; None for none.
-        plan: Makes the plan of the next try.
     """
 
-    __slots__ = ("_before", "_directory", "_instance", "_method", "_plan", "_ticket")
+    __slots__ = ("_before", "_directory", "_instance", "_method", "_ticket")
 
     def __init__(
         self,
@@ -67,14 +60,12 @@ class Attempt:
         *,
         method: str,
         before: Tries | None,
-        plan: Plan,
     ) -> None:
         self._directory = directory
         self._instance = instance
         self._ticket = ticket
         self._method = method
         self._before = before
-        self._plan = plan
 
     def answered(self, status: int) -> None:
         """The instance answered with an HTTP status code."""
@@ -105,11 +96,14 @@ class Attempt:
         ejected = self._directory.health.failed(self._instance, failure)
         return Tries(before | {self._instance.authority}, ejected)
 
-    def again(self, failure: Failure, tries: Tries, *, replayable: bool) -> Outgoing | None:
+    def again(
+        self, failure: Failure, tries: Tries, plan: Callable[[Tries], Outgoing | None], *, replayable: bool
+    ) -> Outgoing | None:
         """Plan of the next try; None where the call may not be tried again or nobody else may take it.
 
         Args:
             failure: How the last try failed.
+            plan: Makes the plan of the next try.
             replayable: What was to be sent can be sent again.
         """
         if not replayable or not self._may_follow(failure, tries):
@@ -120,7 +114,7 @@ class Attempt:
             counters.once(log, "retry.refused", logging.WARNING, "a call is not tried again: the retry budget is spent")
             return None
         try:
-            outgoing = self._plan(tries=tries)
+            outgoing = plan(tries)
         except GrayUnavailableError:
             outgoing = None
         except Exception as error:  # noqa: BLE001 - the caller is told what the library said

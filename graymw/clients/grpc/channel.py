@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from threading import Lock
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 import grpc
 
@@ -117,29 +117,6 @@ class GrayChannel(grpc.Channel):
         self.close()
 
 
-class _Asked(NamedTuple):
-    """A call as the application made it.
-
-    Attributes:
-        arguments: What it gave, metadata read.
-        metadata: The metadata among them.
-        above: A layer above planned the call, and finishes it.
-        streamed: Its requests come one by one.
-        requests: Of such a call, where they can be read again.
-    """
-
-    arguments: Arguments
-    metadata: Any
-    above: bool
-    streamed: bool
-    requests: Rewindable | None
-
-    @property
-    def replayable(self) -> bool:
-        """Whether all requests read so far can be sent again."""
-        return not self.streamed if self.requests is None else self.requests.replayable
-
-
 class _MultiCallable:
     """Calls of one method. What they take is what grpc's own multi-callables take, metadata in the third place.
 
@@ -158,15 +135,16 @@ class _MultiCallable:
 
     def _wait(self, entry: str, arguments: Arguments) -> Any:
         """A call that returns when it is over."""
-        asked, outgoing = self._planned(arguments)
+        outgoing, above, arguments, metadata = self._planned(arguments)
+        requests = self._rewindable(arguments, outgoing) if self._streamed else None
         while True:
-            send, (args, kwargs) = self._way(asked, outgoing)
-            if outgoing is None or asked.above:
+            send, (args, kwargs) = self._way(outgoing, above, arguments, metadata, requests)
+            if outgoing is None or above:
                 return getattr(send, entry)(*args, **kwargs)
             try:
                 result = getattr(send, entry)(*args, **kwargs)
             except BaseException as error:
-                again = again_raised(outgoing, error, replayable=asked.replayable)
+                again = again_raised(outgoing, error, replayable=self._is_replayable(requests))
                 if again is None:
                     raise
                 outgoing = again
@@ -176,9 +154,9 @@ class _MultiCallable:
 
     def _start(self, arguments: Arguments) -> Any:
         """A future."""
-        asked, outgoing = self._planned(arguments)
-        send, (args, kwargs) = self._way(asked, outgoing)
-        if outgoing is None or asked.above:
+        outgoing, above, arguments, metadata = self._planned(arguments)
+        send, (args, kwargs) = self._way(outgoing, above, arguments, metadata, None)
+        if outgoing is None or above:
             return send.future(*args, **kwargs)
         try:
             call = send.future(*args, **kwargs)
@@ -190,17 +168,18 @@ class _MultiCallable:
 
     def _stream(self, arguments: Arguments) -> Any:
         """A call whose responses come one by one."""
-        asked, outgoing = self._planned(arguments)
+        outgoing, above, arguments, metadata = self._planned(arguments)
+        requests = self._rewindable(arguments, outgoing) if self._streamed else None
 
         def start(planned: Outgoing | None) -> Any:
-            send, (args, kwargs) = self._way(asked, planned)
+            send, (args, kwargs) = self._way(planned, above, arguments, metadata, requests)
             return send(*args, **kwargs)
 
-        if outgoing is None or asked.above:
+        if outgoing is None or above:
             return start(outgoing)
         try:
             if outgoing.instance is not None:
-                return Stream(start, outgoing, lambda: asked.replayable)
+                return Stream(start, outgoing, partial(self._is_replayable, requests))
             call = start(outgoing)
         except BaseException as error:
             end_raised(outgoing, error)
@@ -208,33 +187,46 @@ class _MultiCallable:
         finish_with(call, outgoing)
         return call
 
-    def _planned(self, arguments: Arguments) -> tuple[_Asked, Outgoing | None]:
-        """The call, and its plan; None where it is left alone."""
+    def _planned(self, arguments: Arguments) -> tuple[Outgoing | None, bool, Arguments, Any]:
+        """The plan of a call, whether a layer above made it and will finish it, the arguments, the metadata in them."""
         target = self._channel.target
         above = planned_for(target)
         arguments, metadata = taken(arguments)
-        outgoing = above or begin(target, self._method, metadata)
-        requests = None
-        if self._streamed and above is None and outgoing is not None and outgoing.instance is not None:
-            source = requests_of(arguments)
-            requests = Rewindable(source) if isinstance(source, Iterator) else None
-        return _Asked(arguments, metadata, above is not None, self._streamed, requests), outgoing
+        if above is not None:
+            return above, True, arguments, metadata
+        return begin(target, self._method, metadata), False, arguments, metadata
 
-    def _way(self, asked: _Asked, outgoing: Outgoing | None) -> tuple[Any, Arguments]:
+    def _way(
+        self,
+        outgoing: Outgoing | None,
+        above: bool,
+        arguments: Arguments,
+        metadata: Any,
+        requests: Rewindable | None,
+    ) -> tuple[Any, Arguments]:
         """The one place where a call turns to its instance: whom to call, and with what."""
-        send, arguments = self._addressed, asked.arguments
+        send = self._addressed
         if outgoing is None:
             return send, arguments
         try:
             if outgoing.instance is not None:
                 send = self._channel.instances.callable(outgoing.instance, self._kind, self._method, self._make)
-            if asked.requests is not None:
-                arguments = with_requests(arguments, asked.requests.read())
-            if not asked.above and not outgoing.changes_nothing:
-                arguments = replaced(arguments, carrying(asked.metadata, outgoing))
+            if requests is not None:
+                arguments = with_requests(arguments, requests.read())
+            if not above and not outgoing.changes_nothing:
+                arguments = replaced(arguments, carrying(metadata, outgoing))
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained("grpc", error)
         return send, arguments
+
+    def _rewindable(self, arguments: Arguments, outgoing: Outgoing | None) -> Rewindable | None:
+        """Requests of a call to an instance as they can be read again."""
+        source = requests_of(arguments) if outgoing is not None and outgoing.instance is not None else None
+        return Rewindable(source) if isinstance(source, Iterator) else None
+
+    def _is_replayable(self, requests: Rewindable | None) -> bool:
+        """Whether all requests read so far can be sent again."""
+        return not self._streamed if requests is None else requests.replayable
 
 
 def taken(arguments: Arguments) -> tuple[Arguments, Any]:
