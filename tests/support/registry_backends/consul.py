@@ -18,11 +18,14 @@ class ConsulBackend:
     seconds = 5.0
     expiry_seconds = 25.0
 
-    def __init__(self, line: str, folder: Path, *, token: bool, tls: bool) -> None:
+    def __init__(self, line: str, folder: Path, *, token: bool, tls: bool, in_memory: bool) -> None:
         self._certificates = certificates(folder) if tls else None
         self._token = token
-        self._consul = Consul(folder, line=line, access_control=token, certificates=self._certificates)
-        self._put: set[tuple[str, int]] = set()
+        self._in_memory = in_memory
+        self._consul = Consul(
+            folder, line=line, access_control=token, certificates=self._certificates, in_memory=in_memory
+        )
+        self._put: dict[tuple[str, str, int], Mapping[str, str]] = {}
         self._consul.start()
 
     def settings(self) -> dict[str, object]:
@@ -39,26 +42,28 @@ class ConsulBackend:
 
     def put(self, service: str, host: str, port: int, metadata: Mapping[str, str]) -> None:
         self._consul.register(service, port, host=host, ID=f"{service}-{host}-{port}", Meta=dict(metadata))
-        self._put.add((service, port))
+        self._put[service, host, port] = metadata
 
     def remove(self, service: str, host: str, port: int) -> None:
         self._consul.deregister(f"{service}-{host}-{port}")
-        self._put.discard((service, port))
+        self._put.pop((service, host, port), None)
 
     def stop(self) -> None:
         self._consul.stop()
 
     def start(self) -> None:
+        """What it wrote down is there at once, but healthy only when its node is."""
         self._consul.start()
-        for service in {service for service, _ in self._put}:
-            ports = {port for name, port in self._put if name == service}
-            until(lambda: ports <= {entry["Service"]["Port"] for entry in self._consul.passing(service)})  # noqa: B023
+        for (service, host, port), metadata in self._put.items():
+            if self._in_memory:
+                self.put(service, host, port, metadata)
+            until(lambda: port in {entry["Service"]["Port"] for entry in self._consul.passing(service)})  # noqa: B023
 
 
-def _opening(line: str, *, token: bool = False, tls: bool = False) -> Opened:
+def _opening(line: str, *, token: bool = False, tls: bool = False, in_memory: bool = False) -> Opened:
     @contextmanager
     def opened(folder: Path) -> Iterator[ConsulBackend]:
-        backend = ConsulBackend(line, folder, token=token, tls=tls)
+        backend = ConsulBackend(line, folder, token=token, tls=tls, in_memory=in_memory)
         try:
             yield backend
         finally:
@@ -72,5 +77,5 @@ def _opening(line: str, *, token: bool = False, tls: bool = False) -> Opened:
 
 VARIANTS: Final[dict[str, Opened]] = {
     "1.8": _opening("1.8"),
-    "1.12-token-tls": _opening("1.12", token=True, tls=True),
+    "1.12-token-tls": _opening("1.12", token=True, tls=True, in_memory=True),  # and so forgets, and its index falls
 }
