@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from types import MappingProxyType
 from typing import Final
 
 from graymw.core.instances import Instance
-from graymw.errors import Problem, SettingsError
+from graymw.errors import Problem, SettingsError, SourceError
 from graymw.registries.etcd_entries import Unreadable, instance_of, key_of, lease_of, service_of, value_of
 from graymw.remote.etcd.cluster import Cluster
 from graymw.remote.etcd.messages import Code, Entry, KeyRange, RefusedError
 from graymw.remote.etcd.mirror import Changes, mirror
+from graymw.remote.etcd.session import Session
 from graymw.remote.loop_bound import LoopBound
 from graymw.runtime import counters
 from graymw.settings.access import Access
@@ -106,17 +107,17 @@ class EtcdRegistrar:
             SourceError: The cluster cannot be reached, or refuses.
         """
         key, lease = self._place(instance)
-        session = self._session.get()
-        for attempt in range(1, _ATTEMPTS + 1):
-            if not await session.grant(lease, self._ttl):
-                await session.keep_alive(lease)
-            try:
-                await session.put(key.encode(), value_of(instance), lease=lease)
-            except RefusedError as error:  # the lease of an earlier run has ended in between
-                if error.status != Code.NOT_FOUND or attempt == _ATTEMPTS:
-                    raise
-            else:
-                return
+        async with self._asking() as session:
+            for attempt in range(1, _ATTEMPTS + 1):
+                if not await session.grant(lease, self._ttl):
+                    await session.keep_alive(lease)
+                try:
+                    await session.put(key.encode(), value_of(instance), lease=lease)
+                except RefusedError as error:  # the lease of an earlier run has ended in between
+                    if error.status != Code.NOT_FOUND or attempt == _ATTEMPTS:
+                        raise
+                else:
+                    return
 
     async def heartbeat(self, instance: Instance) -> bool:
         """Keep the instance known. False: it is no longer there, or hangs on a lease that is not kept alive.
@@ -125,10 +126,10 @@ class EtcdRegistrar:
             SourceError: The cluster cannot be reached, or refuses.
         """
         key, lease = self._place(instance)
-        session = self._session.get()
-        if not await session.keep_alive(lease):
-            return False
-        found = await session.read(KeyRange(key.encode()))
+        async with self._asking() as session:
+            if not await session.keep_alive(lease):
+                return False
+            found = await session.read(KeyRange(key.encode()))
         return any(entry.lease == lease for entry in found.entries)
 
     async def deregister(self, instance: Instance) -> None:
@@ -138,15 +139,24 @@ class EtcdRegistrar:
             SourceError: The cluster cannot be reached, or refuses.
         """
         key, lease = self._place(instance)
-        session = self._session.get()
-        await session.delete(key.encode())
-        await session.revoke(lease)
+        async with self._asking() as session:
+            await session.delete(key.encode())
+            await session.revoke(lease)
 
     async def close(self) -> None:
         """Let go of connections; what is registered stays until its lease runs out."""
         session = self._session.take()
         if session is not None:
             await session.close()
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[Session]:
+        """The session; after trouble it is left, so that the next one may find a member that is better off."""
+        try:
+            yield self._session.get()
+        except SourceError:
+            await self.close()
+            raise
 
     def _place(self, instance: Instance) -> tuple[str, int]:
         """Key and lease of an instance."""

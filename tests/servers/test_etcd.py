@@ -282,13 +282,28 @@ def test_a_member_cut_off_from_the_others_ends_the_watch(etcd_version: str, tmp_
         run(job())
 
 
-def test_what_is_no_etcd_is_told(etcd: Etcd, signed: Certificates, tmp_path: Path) -> None:
+def test_what_is_no_client_port_is_told(etcd: Etcd) -> None:
     async def job() -> None:
-        async with cluster_of(url(etcd).replace(str(etcd.port), str(etcd.peer_port))).session() as session:
+        async with cluster_of(f"etcd://127.0.0.1:{etcd.peer_port}").session() as session:
             with pytest.raises(SourceError, match="name the client port"):
                 await session.read(KEYS)
 
     run(job())
+
+
+def test_a_gateway_that_is_off_is_told(etcd_version: str, tmp_path: Path) -> None:
+    """As it is in 3.4 where a file configures it."""
+    server = Etcd(PROGRAMS[etcd_version](), tmp_path, gateway=False).start()
+
+    async def job() -> None:
+        async with following(server) as changes:
+            with pytest.raises(SourceError, match=r"404 page not found.*enable-grpc-gateway"):
+                await soon(anext(changes))
+
+    try:
+        run(job())
+    finally:
+        server.stop()
 
 
 # Users

@@ -127,6 +127,28 @@ def test_a_restart_of_the_server_keeps_instance_and_lease(etcd: Etcd) -> None:
     run(job())
 
 
+def test_a_member_without_a_leader_is_left(
+    etcd: Etcd, etcd_version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, but cannot do anything; which member a session begins with is up to chance."""
+    alone = Etcd.without_leader(PROGRAMS[etcd_version](), tmp_path)
+    orders = [[alone.url, etcd.url], [etcd.url, alone.url]]
+    monkeypatch.setattr("graymw.remote.etcd.session.random.sample", lambda *_: orders.pop(0))
+
+    async def job() -> None:
+        registrar = EtcdRegistrar(f"etcd://127.0.0.1:{alone.port},127.0.0.1:{etcd.port}", Access())
+        with pytest.raises(SourceError):
+            await registrar.register(ORDERS)
+        await registrar.register(ORDERS)
+        assert etcd.get(KEY) is not None
+        await registrar.close()
+
+    try:
+        run(job())
+    finally:
+        alone.stop()
+
+
 @asynccontextmanager
 async def catalogue(etcd: Etcd, path: str = "") -> AsyncIterator[AsyncIterator[Mapping[str, tuple[Instance, ...]]]]:
     reports = EtcdServices(url(etcd, path), Access()).watch_all()

@@ -68,6 +68,7 @@ class Etcd:
         certificates: Speak TLS with these; None: plain HTTP.
         client_certificates: Whether clients must show one too.
         options: More command line options.
+        gateway: Whether its JSON gateway is on.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Etcd:
         certificates: Certificates | None = None,
         client_certificates: bool = False,
         options: tuple[str, ...] = (),
+        gateway: bool = True,
     ) -> None:
         self.port, self.peer_port = free_ports(2)
         self._initial_cluster = self._as_member
@@ -87,6 +89,7 @@ class Etcd:
         self._certificates = certificates
         self._client_certificates = client_certificates
         self._options = options
+        self._gateway = gateway
         self._running: ExitStack | None = None
         self._token = ""
         handlers: list[Any] = [ProxyHandler({})]
@@ -113,6 +116,15 @@ class Etcd:
             member._initial_cluster = together
         with ThreadPoolExecutor(size) as starting:
             return list(starting.map(cls.start, members))
+
+    @classmethod
+    def without_leader(cls, program: str, folder: Path) -> Self:
+        """Run one whose only companion never comes: it answers, and can do nothing."""
+        (absent,) = free_ports(1)
+        member = cls(program, folder)
+        member._initial_cluster += f",absent=http://{LOOPBACK}:{absent}"
+        member._is_well = lambda: True  # type: ignore[method-assign]
+        return member.start()
 
     @property
     def _as_member(self) -> str:
@@ -173,6 +185,7 @@ class Etcd:
             "--logger=zap",
             "--unsafe-no-fsync",
             "--bcrypt-cost=4",
+            f"--enable-grpc-gateway={str(self._gateway).lower()}",
             *self._options,
         ]
         if self._certificates is not None:
@@ -185,7 +198,7 @@ class Etcd:
         try:
             self.call("range", {"key": _encoded("well")})
         except EtcdError as error:
-            return any(asked in str(error) for asked in _WHO_ARE_YOU)
+            return not self._gateway or any(asked in str(error) for asked in _WHO_ARE_YOU)
         return True
 
     def watchers(self) -> int:

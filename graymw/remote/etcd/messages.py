@@ -221,7 +221,8 @@ def unreadable(content: bytes) -> SourceError:
     begins = " ".join(content[:100].decode("utf-8", "replace").split())
     return SourceError(
         f"the answer is none of etcd's ({begins or 'empty'}); "
-        "name the client port, 2379 by default, of an etcd 3.4 or later, and +https in the scheme if it speaks TLS"
+        "name the client port, 2379 by default, of an etcd 3.4 or later that has enable-grpc-gateway, "
+        "and +https in the scheme if it speaks TLS"
     )
 
 
