@@ -186,7 +186,7 @@ class Health:
             log,
             f"ejected:{instance.service}:{instance.authority}",
             logging.WARNING,
-            "instance %s of %s (%s) is passed by for %.0f s: %s; later ejections of it are only counted",
+            "instance %s of %s (%s) is passed by for %.0f s where others can serve: %s; later ones are only counted",
             instance.authority,
             instance.service,
             instance.version or "no version",

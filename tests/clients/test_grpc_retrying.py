@@ -164,6 +164,28 @@ class TestCalls:
             assert (call.done(), call.running(), call.cancelled(), call.is_active()) == (True, False, False, False)
             assert isinstance(call, (grpc.Call, grpc.Future))
 
+    def test_a_future_answers_for_the_instance_that_took_it(self, failing_first: Engine) -> None:
+        done = threading.Event()
+        with grpc.insecure_channel("orders") as channel:
+            one: Any = channel.unary_unary(method("unary_unary")).future(b"!", timeout=10)
+            one.add_done_callback(lambda each: done.set() if each is one else None)
+            assert one.result() == b"sibling!"
+            assert done.wait(5)
+            assert one.code() is grpc.StatusCode.OK
+            many = channel.stream_unary(method("stream_unary")).future(iter([b"a", b"b"]), timeout=10)
+            assert many.result(timeout=10) == b"siblingab"
+            assert many.traceback() is None
+
+    def test_a_future_that_fails_raises_grpcs_error(self, dead: str) -> None:  # noqa: F811
+        engine = engine_of(orders(v2=[dead]), balancer="least-request")
+        with covering("alone"), carrying(engine), grpc.insecure_channel("orders") as channel:
+            call: Any = channel.unary_unary(method("unary_unary")).future(b"!", timeout=10)
+            with pytest.raises(grpc.RpcError):
+                call.result()
+            assert call.exception().code() is grpc.StatusCode.UNAVAILABLE
+            assert call.code() is grpc.StatusCode.UNAVAILABLE
+        eventually(lambda: idle(engine))
+
     def test_a_blocking_stream_can_be_cancelled(self, failing_first: Engine) -> None:
         go_on = threading.Event()
 

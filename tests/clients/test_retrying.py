@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,15 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+import requests
+import urllib3
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from waiting import eventually
 
+from graymw.clients.aiohttp import gray_middleware
+from graymw.clients.httpx import AsyncGrayTransport, GrayTransport
+from graymw.clients.requests import GrayAdapter
 from graymw.errors import GrayUnavailableError
 from graymw.runtime import counters
 from graymw.runtime.engine import Engine
@@ -287,6 +292,68 @@ def test_no_call_stays_under_way(caller: Caller, covered: str, dead: str, v1: Ec
             caller.get("http://orders/drop", method="POST", body=b"x")
         caller.get("http://orders/upload", method="POST", body=iter([b"one"]))
     assert idle(engine)
+
+
+def _explicit_httpx(url: str) -> str:
+    with httpx.Client(transport=GrayTransport(), trust_env=False) as client:
+        return str(client.get(url).json()["server"])
+
+
+def _explicit_async_httpx(url: str) -> str:
+    async def run() -> str:
+        async with httpx.AsyncClient(transport=AsyncGrayTransport(), trust_env=False) as client:
+            return str((await client.get(url)).json()["server"])
+
+    return asyncio.run(run())
+
+
+def _explicit_requests(url: str) -> str:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", GrayAdapter())
+        return str(session.get(url).json()["server"])
+
+
+def _explicit_aiohttp(url: str) -> str:
+    async def run() -> str:
+        async with aiohttp.ClientSession(middlewares=[gray_middleware]) as session, session.get(url) as response:
+            return str((await response.json(content_type=None))["server"])
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("get", [_explicit_httpx, _explicit_async_httpx, _explicit_requests, _explicit_aiohttp])
+def test_who_prefers_to_be_explicit_has_the_same(get: Callable[[str], str], dead: str, sibling: Echo) -> None:
+    with carrying(engine_of(orders(v2=[dead, sibling.authority]))):
+        assert [get("http://orders/") for _ in range(3)] == ["sibling"] * 3
+    assert counters.snapshot()["retry.sent"] == 1
+
+
+def test_what_a_transport_inside_the_process_raises_is_no_failure_of_an_instance(plain: None, v2: Echo) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("as asked", request=request)
+
+    engine = engine_of(orders(v2=[v2.authority, "127.0.0.1:1"]))
+    with carrying(engine), httpx.Client(transport=httpx.MockTransport(refuse)) as client:
+        for _ in range(3):
+            with pytest.raises(httpx.ConnectError, match="as asked"):
+                client.get("http://orders/")
+    assert not {"ejected", "retry.sent"} & set(counters.snapshot())
+
+
+def test_a_redirect_within_a_pool_that_fails_does_not_send_the_first_request_again(
+    plain: None, v2: Echo, sibling: Echo
+) -> None:
+    engine = engine_of(orders(v2=[v2.authority, sibling.authority]))
+    failed = 0
+    with carrying(engine), urllib3.HTTPConnectionPool("orders", retries=urllib3.Retry(read=0)) as pool:
+        for _ in range(2):
+            try:
+                pool.request("PUT", "/redirect?to=/drop&status=307", body=b"x")
+            except urllib3.exceptions.MaxRetryError:
+                failed += 1
+    assert failed == 2
+    assert "retry.sent" not in counters.snapshot()
 
 
 class TestCancelling:

@@ -14,6 +14,7 @@ import grpc
 
 from graymw.clients.containment import contained
 from graymw.clients.grpc.ending import again_raised, end, end_finished, end_raised
+from graymw.clients.grpc.ongoing import Ongoing
 from graymw.clients.grpc.planning import (
     InstanceChannels,
     begin,
@@ -23,7 +24,6 @@ from graymw.clients.grpc.planning import (
     planned_for,
 )
 from graymw.clients.grpc.rewinding import Rewindable
-from graymw.clients.grpc.streams import Stream
 from graymw.clients.grpc.targets import parse_target
 from graymw.core.instances import Instance
 from graymw.runtime.outbound import Outgoing
@@ -152,34 +152,20 @@ class _MultiCallable:
                 end(outgoing, grpc.StatusCode.OK, None)
                 return result
 
-    def _start(self, arguments: Arguments) -> Any:
-        """A future."""
-        outgoing, above, arguments, metadata = self._planned(arguments)
-        send, (args, kwargs) = self._way(outgoing, above, arguments, metadata, None)
-        if outgoing is None or above:
-            return send.future(*args, **kwargs)
-        try:
-            call = send.future(*args, **kwargs)
-        except BaseException as error:
-            end_raised(outgoing, error)
-            raise
-        finish_with(call, outgoing)
-        return call
-
-    def _stream(self, arguments: Arguments) -> Any:
-        """A call whose responses come one by one."""
+    def _begin(self, entry: str, arguments: Arguments) -> Any:
+        """A call that goes on after this returns."""
         outgoing, above, arguments, metadata = self._planned(arguments)
         requests = self._rewindable(arguments, outgoing) if self._streamed else None
 
         def start(planned: Outgoing | None) -> Any:
             send, (args, kwargs) = self._way(planned, above, arguments, metadata, requests)
-            return send(*args, **kwargs)
+            return getattr(send, entry)(*args, **kwargs)
 
         if outgoing is None or above:
             return start(outgoing)
         try:
             if outgoing.instance is not None:
-                return Stream(start, outgoing, partial(self._is_replayable, requests))
+                return Ongoing(start, outgoing, partial(self._is_replayable, requests))
             call = start(outgoing)
         except BaseException as error:
             end_raised(outgoing, error)
@@ -287,12 +273,12 @@ class _UnaryUnary(_MultiCallable, grpc.UnaryUnaryMultiCallable):  # type: ignore
         return self._wait("with_call", (args, kwargs))
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start((args, kwargs))
+        return self._begin("future", (args, kwargs))
 
 
 class _UnaryStream(_MultiCallable, grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._stream((args, kwargs))
+        return self._begin("__call__", (args, kwargs))
 
 
 class _StreamUnary(_MultiCallable, grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]
@@ -303,9 +289,9 @@ class _StreamUnary(_MultiCallable, grpc.StreamUnaryMultiCallable):  # type: igno
         return self._wait("with_call", (args, kwargs))
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start((args, kwargs))
+        return self._begin("future", (args, kwargs))
 
 
 class _StreamStream(_MultiCallable, grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._stream((args, kwargs))
+        return self._begin("__call__", (args, kwargs))

@@ -1,4 +1,4 @@
-"""Responses of a blocking call that come one by one, from the instance that took the call in the end."""
+"""Blocking calls that go on after they were begun, at the instance that takes them in the end: streams and futures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Try(NamedTuple):
     decided: Event
 
 
-class Stream(grpc.Call, grpc.Future):  # type: ignore[type-arg]
+class Ongoing(grpc.Call, grpc.Future):  # type: ignore[type-arg]
     """A call under way. Whatever it is asked, the instance answers that took it in the end.
 
     Args:
