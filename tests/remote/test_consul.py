@@ -136,6 +136,20 @@ def test_an_index_of_nothing_would_not_block_so_the_least_is_used(scripted: type
     assert server.asked[1].query["index"] == "1"
 
 
+def test_a_server_under_change_is_not_asked_in_a_busy_loop(
+    scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("graymw.remote.pacing.asyncio.sleep", sleep)
+    scripted(*(Told(index=str(index)) for index in range(1, 61))).watched(60)
+    assert waits
+    assert all(wait > 0 for wait in waits)
+
+
 def test_a_key_that_is_not_there_is_an_answer_too(scripted: type[Scripted]) -> None:
     assert scripted(Told("", "12", 404)).watched(1)[0].status == 404
 

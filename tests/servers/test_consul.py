@@ -249,6 +249,16 @@ def test_many_services_do_not_take_all_connections_that_an_agent_allows(tmp_path
         asyncio.run(law(services(consul, max_blocking=8, poll_seconds=0.2), consul))
 
 
+def test_a_service_that_is_only_looked_at_tells_what_is_new_and_nothing_twice(consul: Consul, service: str) -> None:
+    async def law(reports: Reports) -> None:
+        for version in ("v1", "v2", "v3"):
+            consul.register(service, 8001, Meta={"version": version})
+            assert (await reports.next())[0].version == version
+            await asyncio.sleep(0.05)  # some looks more, which see the same
+
+    watching(services(consul, max_blocking=0, poll_seconds=0.01), service, law)
+
+
 def test_beyond_what_an_agent_allows_watches_fail_and_say_so(tmp_path: Path) -> None:
     async def law(source: ConsulServices) -> None:
         async with AsyncExitStack() as stack:
