@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias
 
 from graymw.core.instances import Instance
 from graymw.runtime import counters
+from graymw.runtime.first_times import FirstTimes
 
 log = logging.getLogger("graymw.health")
 
@@ -93,6 +94,7 @@ class Health:
     ) -> None:
         self.clock = clock
         self._chance = chance
+        self._first_time = FirstTimes()
         self.records: dict[str, Record] = {}
         self.epoch = object()
 
@@ -182,10 +184,9 @@ class Health:
         )
         self.epoch = object()
         counters.count("ejected")
-        counters.once(
-            log,
-            f"ejected:{instance.service}:{instance.authority}",
-            logging.WARNING,
+        if not self._first_time(f"{instance.service}:{instance.authority}"):
+            return
+        log.warning(
             "instance %s of %s (%s) is passed by for %.0f s where others can serve: %s; later ones are only counted",
             instance.authority,
             instance.service,

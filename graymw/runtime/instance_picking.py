@@ -25,6 +25,7 @@ from graymw.core.instances import (
 from graymw.core.model import Release, RuleDocument
 from graymw.errors import GrayUnavailableError
 from graymw.runtime.balancers import balance_by
+from graymw.runtime.first_times import FirstTimes
 from graymw.runtime.health import Health
 from graymw.runtime.instance_pools import NONE, Pool
 from graymw.runtime.loads import Loads, Ticket
@@ -98,6 +99,7 @@ class InstanceDirectory:
         sticky: Whether a choice depends on the key of the work at hand.
         health: Who of them fails.
         budget: How many calls may be tried once more.
+        first_time: What was logged of calls to these instances.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class InstanceDirectory:
         self._building: dict[str, threading.Thread] = {}
         self.sticky = settings.balancer == "sticky"
         self.health = Health(clock=clock, chance=chance)
+        self.first_time = FirstTimes()
         self.budget = RetryBudget(settings.retry_budget, clock=clock)
 
     def table(self, service: str) -> InstanceTable | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import Final
+from weakref import WeakSet
 
 from graymw.core.instances import Instance
 
@@ -32,6 +34,7 @@ class Loads:
 
     def __init__(self) -> None:
         self._active: dict[str, set[int]] = {}
+        _known.add(self)
 
     def begin(self, instance: Instance) -> Ticket:
         """A call goes to an instance."""
@@ -42,6 +45,21 @@ class Loads:
         active = self._active.get(instance.authority)
         return len(active) if active else 0
 
+    def reset(self) -> None:
+        """Begin with no call under way: those of a parent process end there."""
+        self._active = {}
+
     def forget_idle(self) -> None:
         """Forget instances without any call under way."""
         self._active = {authority: active for authority, active in list(self._active.items()) if active}
+
+
+_known: Final[WeakSet[Loads]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for loads in list(_known):
+        loads.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

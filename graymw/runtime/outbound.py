@@ -30,6 +30,7 @@ from graymw.runtime.client_span import Call
 from graymw.runtime.current import BAGGAGE_KEY, SPAN_KEY, Carried, application_entries, carried_in, default_engine
 from graymw.runtime.engine import Engine
 from graymw.runtime.health import Failure
+from graymw.runtime.instance_picking import InstanceDirectory
 from graymw.runtime.lost_context import call_without_context
 from graymw.runtime.retrying import Attempt, Tries
 from graymw.runtime.sticky_key import sticky_key
@@ -272,7 +273,7 @@ def _plan(
             document, service, gray, key, tries.tried, elsewhere=tries.elsewhere
         )
     if fallback is not None:
-        _note_fallback(service, gray, fallback)
+        _note_fallback(directory, service, gray, fallback)
     attempt = asked = None
     if instance is not None:
         if tries is None:
@@ -300,17 +301,11 @@ def _plan(
     )
 
 
-def _note_fallback(service: str, gray: GrayContext, fallback: str) -> None:
+def _note_fallback(directory: InstanceDirectory, service: str, gray: GrayContext, fallback: str) -> None:
     counters.count(f"fallback.{fallback}")
-    counters.once(
-        log,
-        f"fallback:{service}:{gray.wire}:{fallback}",
-        logging.WARNING,
-        "no instance of %s for %s can take calls, they go to %s; further ones are only counted",
-        service,
-        gray.wire,
-        fallback,
-    )
+    if directory.first_time(f"fallback:{service}:{gray.wire}:{fallback}"):
+        told = "no instance of %s for %s can take calls, they go to %s; further ones are only counted"
+        log.warning(told, service, gray.wire, fallback)
 
 
 def _without_gray(ambient: Context) -> Context:

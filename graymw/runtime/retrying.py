@@ -125,15 +125,14 @@ class Attempt:
             budget.give_back()
             return None
         counters.count("retry.sent")
-        counters.once(
-            log,
-            f"retried:{self._instance.service}:{self._instance.authority}",
-            logging.WARNING,
-            "a call of %s failed at %s and is tried at %s; further ones are only counted",
-            self._instance.service,
-            self._instance.authority,
-            outgoing.instance.authority,
-        )
+        failed = self._instance
+        if self._directory.first_time(f"retried:{failed.service}:{failed.authority}"):
+            log.warning(
+                "a call of %s failed at %s and is tried at %s; further ones are only counted",
+                failed.service,
+                failed.authority,
+                outgoing.instance.authority,
+            )
         return outgoing
 
     def _may_follow(self, failure: Failure, tries: Tries) -> bool:

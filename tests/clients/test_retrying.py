@@ -356,6 +356,44 @@ def test_a_redirect_within_a_pool_that_fails_does_not_send_the_first_request_aga
     assert "retry.sent" not in counters.snapshot()
 
 
+def test_retries_of_urllib3s_own_come_first(plain: None, dead: str, sibling: Echo) -> None:
+    engine = engine_of(orders(v2=[dead, sibling.authority]))
+    with carrying(engine), urllib3.PoolManager(retries=urllib3.Retry(2)) as pools:
+        for _ in range(2):
+            assert pools.request("POST", "http://orders/", body=b"x").json()["server"] == "sibling"
+    assert counters.snapshot()["retry.sent"] == 1
+
+
+def test_a_retry_of_urllib3s_own_that_sent_something_keeps_a_later_refusal_from_going_on(
+    plain: None, sibling: Echo
+) -> None:
+    """The first answer asks to come again, then the server is gone."""
+    gone = socket.create_server(("127.0.0.1", 0))
+
+    def answer_once() -> None:
+        connection, _ = gone.accept()
+        gone.close()
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 503 later\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        connection.close()
+
+    address = f"127.0.0.1:{gone.getsockname()[1]}"
+    thread = threading.Thread(target=answer_once, daemon=True)
+    thread.start()
+    retries = urllib3.Retry(1, status_forcelist=[503], allowed_methods=None)
+    engine = engine_of(orders(v2=[address, sibling.authority]))
+    failed = 0
+    with carrying(engine), urllib3.PoolManager(retries=retries) as pools:
+        for _ in range(2):
+            try:
+                pools.request("POST", "http://orders/", body=b"x")
+            except urllib3.exceptions.MaxRetryError:
+                failed += 1
+    thread.join(5)
+    assert (failed, len(sibling.arrived)) == (1, 1)
+    assert "retry.sent" not in counters.snapshot()
+
+
 class TestCancelling:
     """A server that accepts and says nothing."""
 
