@@ -153,16 +153,16 @@ class Health:
         passed = frozenset(record.instance.authority for record in (*absent, *failing[:room]))
         return passed, min(record.until for record in held)
 
-    def reconcile(self, service: str, instances: Iterable[Instance]) -> None:
+    def reconcile(self, before: Iterable[Instance], now: Iterable[Instance]) -> None:
         """Forget what is held against instances of a service that the registry now describes otherwise, or no more."""
-        held = [record for record in list(self.records.values()) if record.instance.service == service]
-        if held:
-            known = {instance.authority: instance for instance in instances}
-            for record in held:
-                authority = record.instance.authority
-                if known.get(authority) != record.instance:
-                    self.records.pop(authority, None)
-                    self.epoch = object()
+        if not self.records:
+            return
+        known = {instance.authority: instance for instance in now}
+        for instance in before:
+            record = self.records.get(instance.authority)
+            if record is not None and known.get(instance.authority) != record.instance:
+                self.records.pop(instance.authority, None)
+                self.epoch = object()
 
     def _count(self, instance: Instance, kind: str) -> bool:
         record = self.records.get(instance.authority) or Record(instance)

@@ -254,7 +254,7 @@ class InstanceDirectory:
         """Put a table in the place of another, with what the other was asked for ready."""
         known = _Known(instances)
         if before is not None:
-            self.health.reconcile(name, instances)
+            self.health.reconcile(before.instances, instances)
             self._warm_up.appeared(before.instances, instances)
             if self._loads is not None:
                 self._loads.forget_idle()

@@ -183,10 +183,10 @@ class TestTheRegistry:
     def test_what_it_describes_otherwise_or_no_more_begins_anew(self, health: Health) -> None:
         for each in (ONE, TWO, THREE):
             health.failed(each, "refused")
-        health.reconcile("orders", [ONE, instance(2, version="v3")])
+        health.reconcile([ONE, TWO, THREE], [ONE, instance(2, version="v3")])
         assert out(health) == {1}
 
     def test_other_services_stay_out_of_it(self, health: Health) -> None:
         health.failed(ONE, "refused")
-        health.reconcile("stock", [])
+        health.reconcile([TWO], [])
         assert out(health) == {1}
