@@ -128,25 +128,31 @@ class InstanceDirectory:
         known = self._known(service.lower())
         return None if known is None else known.table
 
-    def addressed(self, host: str, port: int | None) -> str:
-        """Name of the service that a call means: the host, and the port where the registry tells ports apart."""
-        return host if self._at_port is None or port is None else self._at_port(host.lower(), port)
-
-    def choose(self, document: RuleDocument, service: str, gray: GrayContext, key: str | None = None) -> Choice:
+    def choose(
+        self,
+        document: RuleDocument,
+        service: str,
+        gray: GrayContext,
+        key: str | None = None,
+        *,
+        port: int | None = None,
+    ) -> Choice:
         """Instance for one call.
 
         Args:
+            service: As addressed; rules go by this name whatever the port.
             key: Of the work at hand, where ``sticky``; None where it has none.
+            port: As addressed; counts where the registry tells the ports of a service apart.
 
         Raises:
             GrayUnavailableError: No instance may take the call.
         """
         name = service.lower()
-        known = self._known(name)
+        known = self._known(name if self._at_port is None or port is None else self._at_port(name, port))
         if known is None:
             return UNKNOWN
         if self.health.records or self._warm_up.born:
-            return self._choose_among_unequals(known, name, _wanted(document, name, gray), key, NONE)
+            return self._choose_among_unequals(known, name, _wanted(document, known, name, gray), key, NONE)
         remembered, found = known.remembered
         entry = found.get(gray) if remembered is document else None
         if entry is None:
@@ -163,6 +169,7 @@ class InstanceDirectory:
         tried: frozenset[str],
         *,
         elsewhere: bool,
+        port: int | None = None,
     ) -> Choice:
         """Another instance for a call that failed.
 
@@ -174,10 +181,12 @@ class InstanceDirectory:
             GrayUnavailableError: No other instance may take the call.
         """
         name = service.lower()
-        known = self._known(name)
+        known = self._known(name if self._at_port is None or port is None else self._at_port(name, port))
         if known is None:
             return UNKNOWN
-        return self._choose_among_unequals(known, name, _wanted(document, name, gray), key, tried, elsewhere=elsewhere)
+        return self._choose_among_unequals(
+            known, name, _wanted(document, known, name, gray), key, tried, elsewhere=elsewhere
+        )
 
     def _choose_among_unequals(
         self,
@@ -204,7 +213,7 @@ class InstanceDirectory:
     def _remember(
         self, known: _Known, document: RuleDocument, name: str, gray: GrayContext
     ) -> tuple[Pool, UsedFallback | None]:
-        wanted = _wanted(document, _ruled(document, name, known), gray)
+        wanted = _wanted(document, known, name, gray)
         selection = _selection(known.table, wanted, len)
         if selection is REFUSED:
             raise _unavailable(name, wanted)
@@ -269,12 +278,9 @@ class InstanceDirectory:
         return known
 
 
-def _ruled(document: RuleDocument, name: str, known: _Known) -> str:
-    """The name by which the rules mean a service: the one that a caller used where they know it, else its own."""
-    return name if not known.service or document.names(name) else known.service
-
-
-def _wanted(document: RuleDocument, service: str, gray: GrayContext) -> _Wanted:
+def _wanted(document: RuleDocument, known: _Known, name: str, gray: GrayContext) -> _Wanted:
+    """What a decision asks of a service: by the name that a caller used where the rules know it, else by its own."""
+    service = name if not known.service or document.names(name) else known.service
     release = document.governing(service)
     if release is None:
         return _Wanted(None, None, None, None, gray=False)

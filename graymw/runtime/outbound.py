@@ -265,15 +265,15 @@ def _plan(
     snapshot = carried.snapshot if carried is not None else engine.snapshot
     document, directory = snapshot.document, engine.directory
     key = sticky_key(document, call.host, carried, ambient) if directory.sticky else None
-    service = directory.addressed(call.host, call.port or client_span.DEFAULT_PORTS.get(call.scheme))
+    port = call.port or client_span.DEFAULT_PORTS.get(call.scheme)
     if tries is None:
-        instance, fallback, ticket = directory.choose(document, service, gray, key)
+        instance, fallback, ticket = directory.choose(document, call.host, gray, key, port=port)
     else:
         instance, fallback, ticket = directory.choose_again(
-            document, service, gray, key, tries.tried, elsewhere=tries.elsewhere
+            document, call.host, gray, key, tries.tried, elsewhere=tries.elsewhere, port=port
         )
     if fallback is not None:
-        _note_fallback(directory, service, gray, fallback)
+        _note_fallback(directory, call.host, gray, fallback)
     attempt = asked = None
     if instance is not None:
         if tries is None:

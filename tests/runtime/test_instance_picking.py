@@ -87,6 +87,33 @@ class TestByDecision:
         choice = directory(Registry(instance(1))).choose(PLAIN, "ORDERS", V1)
         assert choice.instance is not None
 
+    @pytest.mark.parametrize("failing", [False, True])
+    def test_rules_hold_for_each_port_and_by_each_name_of_a_service(self, failing: bool) -> None:
+        class ByPort(Registry):
+            def instances(self, service: str) -> tuple[Instance, ...] | None:
+                ports = {"orders:9090": self.known[:3], "orders.shop.svc": self.known, "orders": self.known[3:]}
+                return ports.get(service)
+
+            def at_port(self, service: str, port: int) -> str:
+                return f"{service}:{port}" if port == 9090 else service
+
+        found = directory(ByPort(*(instance(port, version) for port in (1, 2) for version in ("v1", "v2", "v2"))))
+        if failing:
+            found.health.failed(Instance("stock", "10.0.0.9", 9, "v1"), "refused")
+        for gray, version in ((V1, "v1"), (UNDECIDED, "v1"), (V2, "v2")):
+            for name, port, reached in (
+                ("orders", 9090, {1}),
+                ("orders", 80, {2}),
+                ("orders", None, {2}),
+                ("orders.shop.svc", 80, {1, 2}),
+            ):
+                chosen = [found.choose(PLAIN, name, gray, port=port).instance for _ in range(20)]
+                assert {each.port for each in chosen if each is not None} == reached
+                assert {each.version for each in chosen if each is not None} == {version}
+                again = found.choose_again(PLAIN, name, gray, None, frozenset(), elsewhere=False, port=port)
+                assert again.instance is not None
+                assert again.instance.version == version
+
     def test_a_known_service_without_instances_is_unavailable(self) -> None:
         for gray in (V1, V2, UNDECIDED):
             with pytest.raises(GrayUnavailableError, match="orders"):
