@@ -37,7 +37,14 @@ from graymw.runtime import counters
 try:
     import aiokafka
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-    from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError, for_code
+    from aiokafka.errors import (
+        CommitFailedError,
+        GroupIdNotFound,
+        IllegalStateError,
+        KafkaError,
+        TopicAlreadyExistsError,
+        for_code,
+    )
 except ImportError as error:
     raise MissingExtraError("aiokafka", "kafka") from error
 
@@ -209,8 +216,10 @@ class GrayConsumer:
 
     async def _ask(self, group: str) -> bool:
         (answer,) = await self._admin.describe_consumer_groups([group])
-        members = answer.to_object()["groups"][0]["members"]
-        living = is_alive(member["client_id"] for member in members)
+        described = answer.to_object()["groups"][0]
+        if described["error_code"] not in (0, GroupIdNotFound.errno):
+            raise for_code(described["error_code"])(f"nobody can tell who is of {group}")
+        living = is_alive(member["client_id"] for member in described["members"])
         self._known[group] = living, asyncio.get_running_loop().time() + self._patience
         return living
 

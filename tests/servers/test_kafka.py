@@ -101,6 +101,7 @@ class Shop:
             "TOPIC": self.topic,
             "GROUP": self.group,
             "LIBRARY": library or self.library,
+            "SESSION": "10000",
             **more,
         }
         output = self.folder / f"{version}-{uuid.uuid4().hex[:8]}"
@@ -229,7 +230,7 @@ def test_stable_stands_in_for_what_lies_there_when_the_gray_consumers_are_gone(s
 
 
 def test_a_gray_consumer_that_dies_is_stood_in_for_too(shop: Shop) -> None:
-    stable, gray = shop.start("v1"), shop.start("v2")
+    stable, gray = shop.start("v1"), shop.start("v2", SESSION="2000")
     gray.end(signal.SIGKILL)
     shop.send("gray", "v2")
     eventually(lambda: stable.seen, PATIENCE)

@@ -17,6 +17,7 @@ from graymw.messaging.kafka import original_topic
 BROKER, LIBRARY = os.environ["BROKER"], os.environ["LIBRARY"]
 TOPIC, GROUP = os.environ["TOPIC"], os.environ["GROUP"]
 PATIENCE = 0.3
+SESSION = int(os.environ["SESSION"])
 
 
 def tell(topic: str, key: bytes | None, value: bytes, headers: Any, timestamp: int) -> None:
@@ -56,7 +57,7 @@ def with_aiokafka() -> None:
             patience=PATIENCE,
             bootstrap_servers=BROKER,
             auto_offset_reset="earliest",
-            session_timeout_ms=2000,
+            session_timeout_ms=SESSION,
             heartbeat_interval_ms=200,
             metadata_max_age_ms=1000,
             value_deserializer=lambda value: value,
@@ -81,7 +82,7 @@ def with_confluent_kafka() -> None:
         "bootstrap.servers": BROKER,
         "group.id": GROUP,
         "auto.offset.reset": "earliest",
-        "session.timeout.ms": 2000,
+        "session.timeout.ms": SESSION,
         "heartbeat.interval.ms": 200,
         "topic.metadata.refresh.interval.ms": 1000,
     }
