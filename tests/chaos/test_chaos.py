@@ -158,7 +158,5 @@ def test_instances_and_the_registry_die_and_return(shop: Shop, capsys: pytest.Ca
     assert "Traceback" not in shop.fleet.output()
     with capsys.disabled():
         told = {name: count for name, count in counters.snapshot().items() if "." in name}
-        print(
-            f"\nchaos: {served} requests, {kills} ends of {len(shop.fleet.members)} instances; {cut_off} cut off"
-        )
+        print(f"\nchaos: {served} requests, {kills} ends of {len(shop.fleet.members)} instances; {cut_off} cut off")
         print(f"chaos: fell back: {sum(fallen.wrong().values())}; counted in the caller: {told}")
