@@ -13,6 +13,7 @@ from graymw.errors import Problem, SettingsError, SourceError
 from graymw.registries.nacos_entries import instances_of
 from graymw.remote.loop_bound import LoopBound
 from graymw.remote.nacos.connection import RESET, NacosConnection
+from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.place import NacosPlace, nacos_place
 from graymw.remote.nacos.session import NacosSession, NoPushError
 from graymw.runtime import counters
@@ -57,7 +58,8 @@ class NacosServices:
         self._place = registry_place(url)
         self._cluster = self._place.url.query.get("cluster", "")
         self._poll_seconds = poll_seconds
-        self._session = LoopBound(lambda: NacosSession(self._place, access, "naming"))
+        memory = Memory()
+        self._session = LoopBound(lambda: NacosSession(self._place, access, "naming", memory))
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from graymw.registries.nacos import registry_place
 from graymw.registries.nacos_entries import description_of, form_of, place_of
 from graymw.remote.loop_bound import LoopBound
 from graymw.remote.nacos.connection import NacosConnection
+from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.place import NacosPlace
 from graymw.remote.nacos.session import NacosSession
 from graymw.settings.access import Access
@@ -93,7 +94,8 @@ class _Session:
     def __init__(self, place: NacosPlace, access: Access) -> None:
         self._place = place
         self._cluster = place.url.query.get("cluster", "").partition(",")[0]
-        self._session = LoopBound(lambda: NacosSession(place, access, "naming"))
+        memory = Memory()
+        self._session = LoopBound(lambda: NacosSession(place, access, "naming", memory))
 
     async def close(self) -> None:
         session = self._session.take()

@@ -13,11 +13,13 @@ from typing import Any, Final
 from graymw.errors import Problem, SettingsError, SourceError
 from graymw.remote.http import require
 from graymw.remote.nacos.connection import CONFIG_NOT_FOUND, RESET, NacosConnection, NacosError
+from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.http_api import Config, NacosHttp
 from graymw.remote.nacos.place import PUBLIC, NacosPlace, nacos_place
 from graymw.remote.nacos.session import NacosSession, NoPushError
 from graymw.runtime.ports import DocumentFormat, Fetched
 from graymw.settings.access import Access
+from graymw.sources.nacos_story import without_story
 
 SETTING: Final = "GRAYMW_RULES"
 POLL_SECONDS: Final = 0.75
@@ -57,18 +59,23 @@ class NacosSource:
     Raises:
         SettingsError: The URL is no such URL.
         MissingExtraError: The HTTP library is not installed.
+
+    Attributes:
+        place: Where in Nacos.
+        data_id: Name of the configuration.
     """
 
     def __init__(self, url: str, access: Access, *, poll_seconds: float = POLL_SECONDS) -> None:
         require("nacos")
-        self._place, self._data_id = rules_place(url)
+        self.place, self.data_id = rules_place(url)
         self._access = access
         self._poll_seconds = poll_seconds
+        self._memory = Memory()
 
     @property
     def name(self) -> str:
         """The URL without credentials."""
-        return self._place.url.shown
+        return self.place.url.shown
 
     async def load(self) -> Fetched:
         """The document as it is now.
@@ -76,9 +83,9 @@ class NacosSource:
         Raises:
             SourceError: Nacos cannot be asked now, or refuses.
         """
-        http = NacosHttp(self._place, self._access)
+        http = NacosHttp(self.place, self._access, self._memory)
         try:
-            return self._fetched(await http.config(self._data_id))
+            return self.fetched(await http.config(self.data_id))
         finally:
             await http.close()
 
@@ -88,7 +95,7 @@ class NacosSource:
         Raises:
             SourceError: Nacos cannot be asked now, refuses, or the connection that pushed is lost.
         """
-        session = NacosSession(self._place, self._access, "config")
+        session = NacosSession(self.place, self._access, "config", self._memory)
         seen: Fetched | None = None
         try:
             while True:
@@ -98,7 +105,7 @@ class NacosSource:
                     found = self._polled(session)
                 async with aclosing(found) as configs:
                     async for config in configs:
-                        fetched = self._fetched(config)
+                        fetched = self.fetched(config)
                         if seen is None or fetched.text != seen.text:
                             yield fetched
                         seen = fetched
@@ -110,7 +117,7 @@ class NacosSource:
         told = asyncio.Event()
 
         def take(push: Mapping[str, Any]) -> None:
-            if push.get("dataId") == self._data_id and push.get("group") == self._place.group:
+            if push.get("dataId") == self.data_id and push.get("group") == self.place.group:
                 told.set()
 
         def end(_: asyncio.Future[str]) -> None:
@@ -137,7 +144,7 @@ class NacosSource:
 
     async def _queried(self, connection: NacosConnection, session: NacosSession) -> Config | None:
         try:
-            answer = await connection.request("ConfigQueryRequest", self._key, self._signature(session))
+            answer = await connection.request("ConfigQueryRequest", self.key, self.signature(session))
         except NacosError as error:
             if error.error_code == CONFIG_NOT_FOUND:
                 return None
@@ -148,37 +155,44 @@ class NacosSource:
 
     async def _has_another(self, connection: NacosConnection, session: NacosSession, config: Config | None) -> bool:
         """Ask for pushes of a change, and whether there is one already."""
-        context = {**self._key, "md5": config.md5 if config is not None else ""}
+        context = {**self.key, "md5": config.md5 if config is not None else ""}
         body = {"listen": True, "configListenContexts": [context]}
-        answer = await connection.request("ConfigBatchListenRequest", body, self._signature(session))
+        answer = await connection.request("ConfigBatchListenRequest", body, self.signature(session))
         return bool(answer.get("changedConfigs"))
 
     async def _polled(self, session: NacosSession) -> AsyncGenerator[Config | None]:
         """Ask again and again, or let the server wait, until it is time to try for pushes."""
         http = session.http
         while True:
-            config = await http.config(self._data_id)
+            config = await http.config(self.data_id)
             session.polled()
             yield config
             if await http.can_wait():
                 md5 = config.md5 if config is not None else ""
-                await http.wait_for_config(self._data_id, md5, seconds=_WAIT_SECONDS)
+                await http.wait_for_config(self.data_id, md5, seconds=_WAIT_SECONDS)
             else:
                 await asyncio.sleep(self._poll_seconds * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
             if session.may_push:
                 return
 
-    def _fetched(self, config: Config | None) -> Fetched:
+    def fetched(self, config: Config | None) -> Fetched:
+        """What a configuration holds, without the story of its last change."""
         if config is None:
             return Fetched(None, self.name)
-        suffix = PurePosixPath(self._data_id).suffix.removeprefix(".").lower()
-        known = _FORMATS.get(suffix) or _FORMATS.get(config.type.lower())
-        return Fetched(config.content, self.name, known, config.md5)
+        known = _FORMATS.get(self.type) or _FORMATS.get(config.type.lower())
+        return Fetched(without_story(config.content), self.name, known, config.md5)
 
     @property
-    def _key(self) -> dict[str, str]:
-        tenant = "" if self._place.namespace == PUBLIC else self._place.namespace
-        return {"dataId": self._data_id, "group": self._place.group, "tenant": tenant}
+    def type(self) -> str:
+        """What the data id's ending says of the format; empty without one."""
+        return PurePosixPath(self.data_id).suffix.removeprefix(".").lower()
 
-    def _signature(self, session: NacosSession) -> dict[str, str]:
-        return session.http.credentials.config_signature(self._place.namespace, self._place.group)
+    @property
+    def key(self) -> dict[str, str]:
+        """What names the configuration to gRPC."""
+        tenant = "" if self.place.namespace == PUBLIC else self.place.namespace
+        return {"dataId": self.data_id, "group": self.place.group, "tenant": tenant}
+
+    def signature(self, session: NacosSession) -> dict[str, str]:
+        """Signature of a request about it."""
+        return session.http.credentials.config_signature(self.place.namespace, self.place.group)

@@ -26,6 +26,12 @@ def _etcd(url: str, settings: Settings) -> RuleStore:
     return EtcdStore(url, settings.rules_access)
 
 
+def _nacos(url: str, settings: Settings) -> RuleStore:
+    from graymw.sources.nacos_store import NacosStore  # noqa: PLC0415 - only where it is used
+
+    return NacosStore(url, settings.rules_access)
+
+
 def _redis(url: str, settings: Settings) -> RuleStore:
     from graymw.sources.redis_store import RedisStore  # noqa: PLC0415 - only where it is used
 
@@ -36,6 +42,7 @@ STORES: Final[dict[str, Factory]] = {
     "consul": _consul,
     "etcd": _etcd,
     "file": lambda url, _settings: FileStore(url),
+    "nacos": _nacos,
     "redis": _redis,
     "rediss": _redis,
 }

@@ -23,10 +23,13 @@ from graymw.registries.nacos import NacosServices
 from graymw.registries.nacos_registrar import NacosRegistrar
 from graymw.remote.nacos import session as sessions
 from graymw.remote.nacos.connection import NacosConnection
+from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.http_api import NacosHttp
 from graymw.remote.nacos.place import nacos_place
+from graymw.runtime.ports import Change
 from graymw.settings.access import Access
 from graymw.sources.nacos import NacosSource
+from graymw.sources.nacos_store import NacosStore
 
 HOST = "127.0.0.1"
 SECONDS = 10.0
@@ -354,13 +357,13 @@ class TestLoggingIn:
             async with Watched(services) as orders:
                 await orders.sees()
                 session = orders._services._session.get()
-                session.http.credentials._token = "outlived"
+                session.http.credentials._memory.token = "outlived"
                 connection = await session.connection()
                 await connection.request(
                     "SubscribeServiceRequest",
                     {"namespace": "public", "groupName": group, "serviceName": "x", "clusters": "", "subscribe": True},
                 )
-                session.http.credentials._token = "outlived"
+                session.http.credentials._memory.token = "outlived"
                 assert await session.http.instances("orders", "") == []
 
         run(steps())
@@ -446,6 +449,50 @@ class TestRules:
         run(steps())
 
 
+class TestWriting:
+    def test_nacos_2_on_its_embedded_storage_is_not_written_to(self, group: str) -> None:
+        """It takes a write that compares with something else; changes would be lost."""
+        nacos, access = server("2.2", login=True).nacos, Access(user=USER, password=PASSWORD)
+        nacos.publish("rules.yaml", "theirs", group=group)
+
+        async def steps() -> None:
+            store = NacosStore(f"nacos://{nacos.authority}/rules.yaml?group={group}", access)
+            with pytest.raises(SourceError, match="does not compare what it replaces"):
+                await store.write(Change("ours", "", 1.0, "ann", "set"), expected=(await store.read()).version)
+            assert (await store.read()).text == "theirs"
+            await store.close()
+
+        run(steps())
+
+    def test_what_others_published_is_in_the_history_as_nacos_knows_it(
+        self, nacos: Nacos, access: Access, group: str
+    ) -> None:
+        for text in ("one", "two"):
+            nacos.publish("rules.yaml", text, group=group)
+        nacos.unpublish("rules.yaml", group=group)
+
+        async def steps() -> None:
+            store = NacosStore(f"nacos://{nacos.authority}/rules.yaml?group={group}", access)
+            history = await store.history(10)
+            assert [each.text for each in history] == ["two", "one"]
+            assert history[0].at >= history[1].at > 1_700_000_000
+            assert {each.who for each in history} <= {"", USER}
+            await store.close()
+
+        run(steps())
+
+    def test_without_pushes_nothing_is_written(self, group: str) -> None:
+        nacos = server("3.1").nacos
+
+        async def steps() -> None:
+            store = NacosStore(f"nacos://{nacos.authority}/rules.yaml?group={group}&grpc_port=0", Access())
+            with pytest.raises(SourceError, match="grpc_port=0"):
+                await store.write(Change("ours", "", 1.0, "ann", "set"), expected="")
+            await store.close()
+
+        run(steps())
+
+
 def test_processes_forked_again_and_again_look_up_for_themselves(
     nacos: Nacos, url: str, access: Access, group: str
 ) -> None:
@@ -459,7 +506,7 @@ def test_processes_forked_again_and_again_look_up_for_themselves(
 def test_an_address_where_something_else_listens_is_told(nacos: Nacos, access: Access) -> None:
     async def steps() -> None:
         place = nacos_place(f"nacos://{HOST}:{nacos.grpc_port}", setting="GRAYMW_REGISTRY", example="")
-        http = NacosHttp(place, Access())
+        http = NacosHttp(place, Access(), Memory())
         with pytest.raises(SourceError, match="nacos"):
             await http.instances("orders", "")
         await http.close()

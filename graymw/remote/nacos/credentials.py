@@ -7,6 +7,7 @@ import base64
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from graymw.errors import SourceError
@@ -22,6 +23,21 @@ _EARLY: Final = 0.1
 """Share of a token's life in which the next one is fetched already."""
 
 
+@dataclass(slots=True)
+class Memory:
+    """What was found out about a server, for the connections that come later, in whatever loop.
+
+    Attributes:
+        token: The token of the log-in; empty before it.
+        fresh_until: When the next one is to be fetched, by ``time.monotonic``.
+        speaks_v3: Whether the server has the HTTP API of Nacos 3; None before that is known.
+    """
+
+    token: str = field(default="", repr=False)
+    fresh_until: float = 0.0
+    speaks_v3: bool | None = None
+
+
 class Credentials:
     """Headers that say who asks; to be used in one event loop.
 
@@ -29,17 +45,23 @@ class Credentials:
         place: Which servers.
         access: User and password, or a token, or an access key; without any, nobody is asked who he is.
         http: A client of the same servers.
+        memory: Where the token is kept.
     """
 
     def __init__(
-        self, place: NacosPlace, access: Access, http: HttpClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        place: NacosPlace,
+        access: Access,
+        http: HttpClient,
+        memory: Memory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._access = access.with_login(place.url.user, place.url.password)
         self._http = http
         self._clock = clock
-        self._token = ""
-        self._fresh_until = 0.0
+        self._memory = memory
         self._lock = asyncio.Lock()
 
     async def token(self) -> str:
@@ -53,16 +75,16 @@ class Credentials:
         if not self._access.user:
             return ""
         async with self._lock:
-            if self._clock() >= self._fresh_until:
+            if self._clock() >= self._memory.fresh_until:
                 await self._log_in()
-            return self._token
+            return self._memory.token
 
     def forget(self, token: str) -> bool:
         """Log in anew next time, as a server refused a token; False where that would change nothing."""
         if self._access.token or not self._access.user:
             return False
-        if token == self._token:
-            self._fresh_until = 0.0
+        if token == self._memory.token:
+            self._memory.fresh_until = 0.0
         return True
 
     async def http_headers(self, signed: Mapping[str, str]) -> dict[str, str]:
@@ -130,8 +152,8 @@ class Credentials:
                 raise self._refused("without a token")
             life = told.get("tokenTtl")
             seconds = float(life) if isinstance(life, int | float) else 0.0
-            self._token = token
-            self._fresh_until = self._clock() + seconds * (1 - _EARLY)
+            self._memory.token = token
+            self._memory.fresh_until = self._clock() + seconds * (1 - _EARLY)
             return
 
     def _refused(self, said: str) -> SourceError:

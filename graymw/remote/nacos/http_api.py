@@ -5,14 +5,17 @@ Facts: nacos.io, "Open API" of 2.x and 3.x; held against Nacos 2.2.4 and 3.1.0.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from graymw.errors import SourceError
 from graymw.remote.http import Answer, HttpClient
-from graymw.remote.nacos.credentials import Credentials
+from graymw.remote.nacos.credentials import Credentials, Memory
 from graymw.remote.nacos.place import PUBLIC, NacosPlace
 from graymw.settings.access import Access
 
@@ -20,6 +23,7 @@ _INSTANCE: Final = ("/nacos/v3/client/ns/instance", "/nacos/v1/ns/instance")
 _LIST: Final = ("/nacos/v3/client/ns/instance/list", "/nacos/v1/ns/instance/list")
 _BEAT: Final = ("/nacos/v3/client/ns/instance", "/nacos/v1/ns/instance/beat")
 _CONFIG: Final = ("/nacos/v3/client/cs/config", "/nacos/v1/cs/configs")
+_HISTORY: Final = ("/nacos/v3/admin/cs/history/list", "/nacos/v1/cs/history")
 _LISTENER: Final = "/nacos/v1/cs/configs/listener"
 
 _ALL_CLUSTERS: Final = ","
@@ -30,6 +34,7 @@ _NO_SUCH_INSTANCE: Final = (21003, 20404)
 """Of Nacos 3 and of Nacos 2."""
 
 _GRACE: Final = 10.0
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +51,41 @@ class Config:
     type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One entry of the history that Nacos keeps of a configuration.
+
+    Attributes:
+        number: Its id.
+        kind: ``I``, ``U`` or ``D``: inserted, updated, deleted.
+        at: When, in seconds since the Unix epoch.
+        who: Who did it; empty where nobody logged in.
+    """
+
+    number: str
+    kind: str
+    at: float
+    who: str
+
+
 class NacosHttp:
     """Nacos over HTTP; to be made and used in one event loop.
 
     Args:
         place: Which servers, namespace and group.
         access: Credentials, and certificates for TLS.
+        memory: What earlier connections found out.
 
     Raises:
         MissingExtraError: The HTTP library is not installed.
         SourceError: A certificate cannot be used.
     """
 
-    def __init__(self, place: NacosPlace, access: Access) -> None:
+    def __init__(self, place: NacosPlace, access: Access, memory: Memory) -> None:
         self._place = place
         self._http = HttpClient(place.url.base_urls, access, backend="nacos")
-        self.credentials = Credentials(place, access, self._http)
-        self._speaks_v3: bool | None = None
+        self.credentials = Credentials(place, access, self._http, memory)
+        self._memory = memory
 
     async def instances(self, service: str, cluster: str) -> Sequence[Mapping[str, Any]]:
         """Instances of a service, with their health.
@@ -99,7 +122,7 @@ class NacosHttp:
         Raises:
             SourceError: The server cannot be reached, or refuses.
         """
-        if await self._is_v3():
+        if await self.is_v3():
             answer = await self._naming("POST", _BEAT, service, {**fields, "heartBeat": "true"})
         else:
             answer = await self._naming("PUT", _BEAT, service, fields)
@@ -129,11 +152,11 @@ class NacosHttp:
         v1 = {"dataId": data_id, "group": self._place.group, "tenant": self._tenant}
         signed = self.credentials.config_signature(self._place.namespace, self._place.group)
         answer = await self._send("GET", _CONFIG, v3, v1, signed)
-        told = _told(answer) if self._speaks_v3 else {}
+        told = _told(answer) if self._memory.speaks_v3 else {}
         if answer.status == 404 or told.get("code") == _NOT_FOUND:
             return None
         self._check(answer)
-        if not self._speaks_v3:
+        if not self._memory.speaks_v3:
             headers = answer.headers
             return Config(answer.text, headers.get("content-md5", ""), headers.get("config-type", ""))
         data = told.get("data")
@@ -143,7 +166,7 @@ class NacosHttp:
 
     async def can_wait(self) -> bool:
         """Whether the server can hold a request until a configuration has changed, which only v1 does."""
-        return not await self._is_v3()
+        return not await self.is_v3()
 
     async def wait_for_config(self, data_id: str, md5: str, *, seconds: float) -> None:
         """Wait until a configuration may have changed, or the time is over.
@@ -156,6 +179,56 @@ class NacosHttp:
         signed = self.credentials.config_signature(self._place.namespace, self._place.group)
         form = {"Listening-Configs": key.removesuffix("\x02") + "\x01"}
         self._check(await self._asked("POST", _LISTENER, signed, data=form, headers=headers, timeout=seconds + _GRACE))
+
+    async def releases(self, data_id: str, limit: int) -> list[Release]:
+        """Entries of a configuration's history, newest first.
+
+        Raises:
+            SourceError: They cannot be had now, or the user may not read them.
+        """
+        found: list[Release] = []
+        for page in itertools.count(1):
+            paging = {"pageNo": str(page), "pageSize": str(_PAGE)}
+            told = _told(await self._history(_HISTORY, data_id, paging, {**paging, "search": "accurate"}))
+            listed = (told.get("data") or told).get("pageItems") or []
+            found += [_release(entry) for entry in listed]
+            if len(listed) < _PAGE or len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def replaced_by(self, data_id: str, release: Release) -> str | None:
+        """What stood there before an entry of the history; None where nothing did.
+
+        Raises:
+            SourceError: It cannot be had now.
+        """
+        if release.kind not in ("U", "D"):
+            return None
+        entry = {"nid": release.number}
+        told = _told(await self._history((_HISTORY[0].removesuffix("/list"), _HISTORY[1]), data_id, entry, entry))
+        content = (told.get("data") or told).get("content")
+        return content if isinstance(content, str) else None
+
+    async def _history(
+        self, paths: tuple[str, str], data_id: str, v3_fields: Mapping[str, str], v1_fields: Mapping[str, str]
+    ) -> Answer:
+        v3 = {**v3_fields, "dataId": data_id, "groupName": self._place.group, "namespaceId": self._place.namespace}
+        v1 = {**v1_fields, "dataId": data_id, "group": self._place.group, "tenant": self._tenant}
+        signed = self.credentials.config_signature(self._place.namespace, self._place.group)
+        answer = await self._send("GET", paths, v3, v1, signed)
+        self._check(answer)
+        return answer
+
+    async def is_v3(self) -> bool:
+        """Whether the server speaks v3; asks it where that is not known yet.
+
+        Raises:
+            SourceError: It cannot be asked.
+        """
+        if self._memory.speaks_v3 is None:
+            answer = await self._asked("GET", _LIST[0], {}, params={"serviceName": "graymw"})
+            self._memory.speaks_v3 = not _is_unknown_path(answer)
+        return self._memory.speaks_v3
 
     async def close(self) -> None:
         """Close every connection."""
@@ -180,13 +253,6 @@ class NacosHttp:
         v1["serviceName"] = f"{place.group}@@{service}"
         return await self._send(method, paths, v3, v1, self.credentials.naming_signature(place.group, service))
 
-    async def _is_v3(self) -> bool:
-        """Whether the server speaks v3; asks it where that is not known yet."""
-        if self._speaks_v3 is None:
-            answer = await self._asked("GET", _LIST[0], {}, params={"serviceName": "graymw"})
-            self._speaks_v3 = not _is_unknown_path(answer)
-        return self._speaks_v3
-
     async def _send(
         self,
         method: str,
@@ -195,7 +261,7 @@ class NacosHttp:
         v1: Mapping[str, str],
         signed: Mapping[str, str],
     ) -> Answer:
-        is_v3 = await self._is_v3()
+        is_v3 = await self.is_v3()
         fields = {key: value for key, value in (v3 if is_v3 else v1).items() if value}
         path = paths[0] if is_v3 else paths[1]
         if method == "POST":
@@ -222,6 +288,7 @@ class NacosHttp:
             raise self._trouble(answer)
 
     def _trouble(self, answer: Answer) -> SourceError:
+        self._memory.speaks_v3 = None  # it may be another Nacos by now
         setting = self._place.setting
         mend = f"check {setting}" if 400 <= answer.status < 500 else "it is tried again"
         return SourceError(f"nacos at {self._place.url.shown} answers {answer.status} ({answer.shown}); {mend}")
@@ -234,6 +301,16 @@ def _told(answer: Answer) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _release(entry: Mapping[str, Any]) -> Release:
+    """Nacos 3 writes times as milliseconds, Nacos 2 as text."""
+    at = 0.0
+    written = entry.get("modifyTime", entry.get("lastModifiedTime"))
+    with contextlib.suppress(ValueError, TypeError):
+        at = written / 1000 if isinstance(written, int) else datetime.fromisoformat(str(written)).timestamp()
+    kind = str(entry.get("opType") or "").strip()
+    return Release(str(entry.get("id", "")), kind, at, str(entry.get("srcUser") or ""))
 
 
 def _is_unknown_path(answer: Answer) -> bool:

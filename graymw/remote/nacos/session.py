@@ -11,6 +11,7 @@ from typing import Final
 from graymw.errors import SourceError
 from graymw.remote.http import tls_context
 from graymw.remote.nacos.connection import Module, NacosConnection
+from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.http2 import is_installed
 from graymw.remote.nacos.http_api import NacosHttp
 from graymw.remote.nacos.place import NacosPlace
@@ -35,6 +36,7 @@ class NacosSession:
         place: Which servers, namespace and group.
         access: Credentials, and certificates for TLS.
         module: What the connection is for.
+        memory: What earlier connections found out.
 
     Raises:
         MissingExtraError: The HTTP library is not installed.
@@ -42,9 +44,15 @@ class NacosSession:
     """
 
     def __init__(
-        self, place: NacosPlace, access: Access, module: Module, *, clock: Callable[[], float] = time.monotonic
+        self,
+        place: NacosPlace,
+        access: Access,
+        module: Module,
+        memory: Memory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.http = NacosHttp(place, access)
+        self.http = NacosHttp(place, access, memory)
         self._place = place
         self._access = access
         self._module = module

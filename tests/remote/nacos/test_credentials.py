@@ -9,7 +9,7 @@ import pytest
 
 from graymw.errors import SourceError
 from graymw.remote.http import Answer, HttpClient, UnreachableError
-from graymw.remote.nacos.credentials import Credentials
+from graymw.remote.nacos.credentials import Credentials, Memory
 from graymw.remote.nacos.place import nacos_place
 from graymw.settings.access import Access
 
@@ -42,7 +42,7 @@ class Clock:
 
 def credentials(server: Server, access: Access, clock: Clock | None = None, url: str = "nacos://h") -> Credentials:
     place = nacos_place(url, setting="GRAYMW_RULES", example="nacos://h")
-    return Credentials(place, access, server, clock=clock or Clock())
+    return Credentials(place, access, server, Memory(), clock=clock or Clock())
 
 
 ANN = Access(user="ann", password="s3cret")
