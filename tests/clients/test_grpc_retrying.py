@@ -186,6 +186,30 @@ class TestCalls:
             assert call.code() is grpc.StatusCode.UNAVAILABLE
         eventually(lambda: idle(engine))
 
+    @pytest.mark.parametrize("style", ["blocking", "asyncio"])
+    def test_a_fault_of_ours_while_trying_again_leaves_grpcs_error(
+        self,
+        style: str,
+        dead: str,
+        sibling: Shop,
+        monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    ) -> None:
+        def blocking() -> None:
+            with grpc.insecure_channel("orders") as channel:
+                list(channel.unary_stream(method("unary_stream"))(b"!", timeout=10))
+
+        async def run() -> None:
+            async with grpc.aio.insecure_channel("orders") as channel:
+                await channel.unary_unary(method("unary_unary"))(b"!", timeout=10)
+
+        engine = engine_of(orders(v1=[sibling.authority], v2=[dead]), balancer="least-request")
+        monkeypatch.setattr(engine.directory.budget, "take", lambda: 1 / 0)
+        with covering("alone"), carrying(engine), pytest.raises(grpc.RpcError):
+            blocking() if style == "blocking" else asyncio.run(run())
+        assert counters.snapshot()["client.error"] == 1
+        counters.reset()
+        eventually(lambda: idle(engine))
+
     def test_a_blocking_stream_can_be_cancelled(self, failing_first: Engine) -> None:
         go_on = threading.Event()
 

@@ -37,6 +37,7 @@ class _Call:
         self._call.add_done_callback(partial(self._ended, outgoing))
 
     def _ended(self, outgoing: Outgoing, call: Any) -> None:
+        again: Outgoing | None = None
         try:
             again = again_ended_aio(outgoing, call, replayable=self._replayable())
             if again is not None:
@@ -44,6 +45,7 @@ class _Call:
                 return
         except Exception as error:  # noqa: BLE001 - the caller is told what gRPC said
             contained("grpc.aio", error)
+            (again or outgoing).finish(error=error)
         self._over = True
         for callback in self._callbacks:
             callback(self)

@@ -58,6 +58,7 @@ class Ongoing(grpc.Call, grpc.Future):  # type: ignore[type-arg]
 
     def _over(self, ended: _Try, outgoing: Outgoing) -> None:
         """A try is over: begin the next one, or this was the last. gRPC calls this before or after it wakes readers."""
+        again: Outgoing | None = None
         try:
             again = again_ended(outgoing, ended.call.code(), ended.call.details(), replayable=self._replayable())
             if again is not None:
@@ -65,6 +66,7 @@ class Ongoing(grpc.Call, grpc.Future):  # type: ignore[type-arg]
                 return
         except Exception as error:  # noqa: BLE001 - the caller is told what gRPC said
             contained("grpc", error)
+            (again or outgoing).finish(error=error)
         finally:
             ended.decided.set()
         with self._lock:
