@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from graymw.runtime import counters
 from graymw.runtime.backoff import Backoff
+from graymw.runtime.native_thread import NativeThread, around_patching, native_loop, original
 
 log = logging.getLogger("graymw.watch")
 
@@ -57,14 +58,14 @@ class _Run:
 
     loop: asyncio.AbstractEventLoop
     stopping: asyncio.Event
-    thread: threading.Thread | None = None
+    thread: NativeThread | None = None
 
 
 class WatchThread:
     """The thread, its loop and its jobs. A job that fails is started again, after a growing wait."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = original("threading", "RLock")()
         self._watches: list[Watch] = []
         self._run: _Run | None = None
 
@@ -72,7 +73,7 @@ class WatchThread:
     def alive(self) -> bool:
         """Whether the thread runs now."""
         run = self._run
-        return run is not None and run.thread is not None and run.thread.is_alive()
+        return run is not None and run.thread is not None and run.thread.alive
 
     def run(self, job: Job, *, name: str) -> Watch:
         """Give a job to the thread, which starts where it does not run yet.
@@ -106,8 +107,9 @@ class WatchThread:
         with self._lock:
             if self._run is not None or not self._watches:
                 return
-            run = _Run(asyncio.SelectorEventLoop(), asyncio.Event())
-            run.thread = threading.Thread(target=self._serve, args=(run, pause), name=THREAD_NAME, daemon=True)
+            around_patching(self.stop, self.start)
+            run = _Run(native_loop(), asyncio.Event())
+            run.thread = NativeThread(lambda: self._serve(run, pause), THREAD_NAME)
             try:
                 run.thread.start()
             except RuntimeError as error:  # no more threads: the process goes on with what it has
@@ -128,20 +130,24 @@ class WatchThread:
             Whether it was done in time, without an error.
         """
         run = self._run
-        if run is None or run.thread is threading.current_thread():
+        if run is None or run.thread is None or run.thread.is_current:
             return False
-        coroutine = job()
+        over = original("_thread", "allocate_lock")()  # rather than a future, which gevent might make wait for a hub
+        over.acquire()
+        tasks: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            tasks.append(run.loop.create_task(job(), context=contextvars.Context()))
+            tasks[0].add_done_callback(lambda _: over.release())
+
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, run.loop)
-        except RuntimeError:
-            coroutine.close()
+            run.loop.call_soon_threadsafe(begin)
+        except RuntimeError:  # it has closed
             return False
-        try:
-            future.result(seconds)
-        except BaseException:  # noqa: BLE001 - late, cancelled or failed: it is not done
-            future.cancel()
+        if not over.acquire(timeout=seconds):
+            self._call(lambda: [task.cancel() for task in tasks])
             return False
-        return True
+        return not tasks[0].cancelled() and tasks[0].exception() is None
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """End the thread, and keep the jobs for another ``start``.
@@ -156,16 +162,15 @@ class WatchThread:
             run = self._run
             if run is None or run.thread is None:
                 return True
-            if run.thread is threading.current_thread():  # a job that forks cannot wait for its own end
+            if run.thread.is_current:  # a job that forks cannot wait for its own end
                 return False
             self._call(run.stopping.set)
             self._run = None
-        run.thread.join(seconds)
-        return not run.thread.is_alive()
+        return run.thread.join(seconds)
 
     def begin_anew_in_child(self) -> None:
         """After a fork: the jobs are here, the parent's thread is not."""
-        self._lock = threading.RLock()
+        self._lock = original("threading", "RLock")()
         self._run = None
         for watch in self._watches:
             watch.task = None
@@ -212,6 +217,8 @@ class WatchThread:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise
+                if not threading.main_thread().is_alive():  # the interpreter is ending, and gives nothing any more
+                    return
                 counters.count("watch.failed")
                 counters.once(
                     log, f"watch:{watch.name}:{error!r}", logging.WARNING, "watching %s failed: %r", watch.name, error
