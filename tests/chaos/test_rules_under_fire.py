@@ -127,7 +127,7 @@ def test_no_write_is_lost_no_request_undecided_no_process_stale(
     writes, restarts = SIZES[name]
     with processes(backend, tmp_path) as files:
         decider, done = Decider(backend), list[int]()
-        writing = threading.Thread(target=lambda: asyncio.run(write_all(backend, writes, done)))
+        writing = threading.Thread(target=lambda: asyncio.run(write_all(backend, writes, done)), daemon=True)
         stopping = threading.Event()
 
         def ask() -> None:
@@ -136,7 +136,7 @@ def test_no_write_is_lost_no_request_undecided_no_process_stale(
                 number += 1
                 decider.ask(number)
 
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         writing.start()
         for restart in range(1, restarts + 1):

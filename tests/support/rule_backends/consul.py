@@ -22,8 +22,9 @@ class ConsulBackend:
     lacks: Mapping[str, str] = {"test_a_document_of_a_mebibyte_comes_whole": "Consul keeps 512 KiB in a key"}
     seconds = 5.0
 
-    def __init__(self, consul: Consul) -> None:
+    def __init__(self, consul: Consul, *, forgets: bool) -> None:
         self._consul = consul
+        self._forgets = forgets
         self._written: str | None = None
 
     def write(self, text: str) -> None:
@@ -56,15 +57,15 @@ class ConsulBackend:
 
     def start(self) -> None:
         self._consul.start()
-        if self._written is not None:
-            self._consul.put(KEY, self._written)  # where it forgets; elsewhere it changes nothing
+        if self._forgets and self._written is not None:
+            self._consul.put(KEY, self._written)
 
 
 def _opening(line: str, *, access_control: bool = False, in_memory: bool = False) -> Opened:
     @contextmanager
     def opened(folder: Path) -> Iterator[ConsulBackend]:
         with running(folder, line=line, access_control=access_control, in_memory=in_memory) as consul:
-            yield ConsulBackend(consul)
+            yield ConsulBackend(consul, forgets=in_memory)
 
     def open_(folder: Path) -> AbstractContextManager[ConsulBackend]:
         return opened(folder)
