@@ -31,6 +31,9 @@ HOLD_SECONDS: Final = 15.0
 MAX_ASKED: Final = 256
 """Services looked up because calls went there; more hosts than this are no services."""
 
+SMALL_CATALOGUE: Final = 16
+"""A registry that lists no more services than this is looked up whole, so that a first call finds its instances."""
+
 RETRY_CAP: Final = 10.0
 """Longest wait in seconds before a registry out of reach is asked again."""
 
@@ -129,7 +132,9 @@ class InstanceKeeper:
                 self._loop = None
 
     def _wanted(self) -> frozenset[str]:
-        return self._declared | self._ruled | frozenset(self._asked)
+        listed = self._listed or frozenset()
+        small = listed if len(listed) <= SMALL_CATALOGUE else frozenset[str]()
+        return self._declared | self._ruled | frozenset(self._asked) | small
 
     async def _follow(self) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()

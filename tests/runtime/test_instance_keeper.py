@@ -10,7 +10,7 @@ from waiting import eventually
 from graymw.core.instances import Instance
 from graymw.errors import SourceError
 from graymw.runtime import counters
-from graymw.runtime.instance_keeper import MAX_ASKED, InstanceKeeper
+from graymw.runtime.instance_keeper import MAX_ASKED, SMALL_CATALOGUE, InstanceKeeper
 from graymw.runtime.watching import WatchThread
 
 Report = tuple[Instance, ...] | Exception | None
@@ -214,8 +214,15 @@ def test_a_host_that_a_call_went_to_is_looked_up_from_then_on(thread: WatchThrea
     eventually(lambda: ports(keeper, "billing") == [1])
 
 
+def test_a_short_list_of_services_is_looked_up_whole(thread: WatchThread) -> None:
+    source = Listing()
+    started(source, thread)
+    eventually(lambda: sorted(source.watched) == ["billing.eu", "orders"])
+
+
 def test_where_services_can_be_listed_a_host_is_looked_up_only_if_it_is_one(thread: WatchThread) -> None:
     source = Listing()
+    source.listed = frozenset({"billing.eu", *(f"service-{number}" for number in range(SMALL_CATALOGUE))})
     keeper = started(source, thread)
     eventually(lambda: keeper._listed is not None)
     for host in ("billing.eu", "stranger"):
