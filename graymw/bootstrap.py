@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,12 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from graymw.core.context import GrayContext
 from graymw.errors import SettingsError
 from graymw.registries.choosing import registrar_for, registry_for
+from graymw.registries.static import StaticRegistry
 from graymw.runtime import counters
 from graymw.runtime.current import current_carried, default_engine, override, set_default_engine
 from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.engine import Engine
+from graymw.runtime.ports import Registry
+from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.upkeep import Upkeep
 from graymw.settings.identity import UNKNOWN_SERVICE
+from graymw.settings.live import lasting
 from graymw.settings.loader import load_settings
 from graymw.settings.schema import Settings
 from graymw.sources import source_for
@@ -89,7 +92,14 @@ def engine_for(settings: Settings) -> Engine:
         registry = registry_for(settings)
         engine = Engine(settings, registry)
         registrar = registrar_for(settings)
-        upkeep = Upkeep(settings, source_for(settings), on_change=engine.adopt, registry=registry, registrar=registrar)
+        upkeep = Upkeep(
+            settings,
+            source_for(settings),
+            on_change=engine.adopt,
+            registry=registry,
+            registrar=registrar,
+            follower=SettingsFollower(settings, on_change=_adopting(engine, registry)),
+        )
         upkeep.start()
         if registrar is not None:
             _leave_at_exit()
@@ -103,10 +113,19 @@ def engine_for(settings: Settings) -> Engine:
 
 
 def _alike(one: Settings, other: Settings) -> bool:
-    """Whether two differ in nothing that lasts: the table of services in a file is followed while the process runs."""
-    if one.place is not None and one.place == other.place:
-        other = dataclasses.replace(other, services=one.services)
+    """Whether two differ in nothing that lasts: what may change in a file is followed while the process runs."""
+    if one.place is not None and one.place.is_followed_like(other.place):
+        return lasting(one) == lasting(other)
     return one == other
+
+
+def _adopting(engine: Engine, registry: Registry) -> Callable[[Settings], None]:
+    def adopt(settings: Settings) -> None:
+        engine.adopt_settings(settings)
+        if isinstance(registry, StaticRegistry):
+            registry.adopt(settings.services)
+
+    return adopt
 
 
 def _handovers() -> ModuleType:

@@ -135,6 +135,8 @@ def _as_json(found: Surroundings) -> dict[str, object]:
                 "registry": process.registry or None,
                 "registry_error": process.registry_error or None,
                 "address": process.address or None,
+                "settings_error": process.settings_error or None,
+                "restart_needed": process.restart_needed.split(", ") if process.restart_needed else [],
                 "counters": dict(process.counters),
             }
             for process in found.processes

@@ -209,6 +209,11 @@ def _processes(found: Surroundings, state: StateDir) -> None:
         if process.registry_error:
             told = " ".join(process.registry_error.split())
             found.problems.append(f"{_named(process)} has trouble with its registry, {process.registry}: {told}")
+        if process.settings_error:
+            told = " ".join(process.settings_error.split())
+            found.problems.append(f"{_named(process)} keeps its last good settings: {told}")
+        if process.restart_needed:
+            found.problems.append(f"{_named(process)} needs a restart to take {process.restart_needed}")
     found.problems += _disagreements(found.processes)
 
 

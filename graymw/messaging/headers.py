@@ -35,6 +35,7 @@ from graymw.runtime.current import (
 )
 from graymw.runtime.engine import Engine
 from graymw.runtime.trace_parent import caller_span
+from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.messaging")
 
@@ -119,18 +120,18 @@ def inherited(engine: Engine, fields: Mapping[str, str]) -> Carried:
     gray_text, application = wire.separate((fields.get("baggage", ""),))
     gray = UNDECIDED
     snapshot = engine.snapshot
-    if gray_text and _is_trusted(engine, gray_text, fields.get(SIGNATURE_KEY)):
+    if gray_text and _is_trusted(engine, snapshot.settings, gray_text, fields.get(SIGNATURE_KEY)):
         gray = snapshot.inherit(gray_text).gray
     return Carried(engine, gray, wire.compose("", application) if application else "", snapshot)
 
 
-def _is_trusted(engine: Engine, gray_text: str, signature: str | None) -> bool:
-    trust = engine.settings.trust
+def _is_trusted(engine: Engine, settings: Settings, gray_text: str, signature: str | None) -> bool:
+    trust = settings.trust
     if trust == "signed":
         members = wire.read(gray_text)
         if members.signature is None:
             members = members._replace(signature=signature)
-        fault = signing.verify(members, engine.clock(), engine.settings.secret)
+        fault = signing.verify(members, engine.clock(), settings.secret)
         reason = f"signature-{fault}" if fault else ""
     else:
         reason = "edge" if trust == "none" else ""

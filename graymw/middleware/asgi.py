@@ -144,7 +144,7 @@ class GrayASGIMiddleware:
         else:
             if len(fields) != len(picked):
                 fields = united((name, value.decode("ascii")) for name, value in picked)
-        facts = AsgiFacts(scope, fields, engine.settings)
+        facts = AsgiFacts(scope, fields, snapshot.settings)
         admitted = admit(engine, snapshot, facts)
         scope[MARK] = admitted.gray
         if not admitted.unchanged:

@@ -158,7 +158,7 @@ class GrayMiddleware:
             _remove_dialects(request)
         headers = all_headers(meta)
         fields = {name: header_text(name, value.encode("latin-1", "replace")) for name, value in headers.items()}
-        facts = DjangoFacts(request, fields, engine.settings)
+        facts = DjangoFacts(request, fields, snapshot.settings)
         admitted = admit(engine, snapshot, facts)
         meta[MARK] = admitted.gray
         if not admitted.unchanged:

@@ -151,7 +151,7 @@ class GrayWSGIApp:
             fields = {name: environ[key] for key, name in snapshot.headers.by_environ if key in environ}
         if not all(map(str.isascii, fields.values())):
             fields = {name: header_text(name, value.encode("latin-1", "replace")) for name, value in fields.items()}
-        facts = WsgiFacts(environ, fields, engine.settings)
+        facts = WsgiFacts(environ, fields, snapshot.settings)
         admitted = admit(engine, snapshot, facts)
         environ[MARK] = admitted.gray
         if not admitted.unchanged:

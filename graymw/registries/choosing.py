@@ -92,7 +92,7 @@ def registry_for(settings: Settings) -> Registry:
     """
     scheme = _scheme(settings)
     if scheme == STATIC:
-        return StaticRegistry(settings.services, place=settings.place)
+        return StaticRegistry(settings.services)
     maker = SOURCES.get(scheme)
     if maker is None:
         _refuse(f"no registry is called {scheme}", f"write one of: {', '.join(sorted((STATIC, *SOURCES)))}")

@@ -21,6 +21,7 @@ from graymw.runtime.current import BAGGAGE_KEY, CARRIED_KEY, REQUEST, SPAN_KEY, 
 from graymw.runtime.engine import CACHE_LIMIT, Engine, Snapshot
 from graymw.runtime.live_facts import LiveFacts
 from graymw.runtime.trace_parent import caller_span
+from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.admission")
 
@@ -95,13 +96,13 @@ def admit(engine: Engine, snapshot: Snapshot, facts: LiveFacts) -> Admitted:
         server_span,
         outbound or None,
         unchanged,
-        misrouted and engine.settings.strict,
+        misrouted and snapshot.settings.strict,
     )
 
 
 def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str) -> GrayContext:
     known: GrayContext | None = None
-    if gray_text and _is_trusted(engine, facts, gray_text):
+    if gray_text and _is_trusted(engine, snapshot.settings, facts, gray_text):
         inherited = snapshot.inherit(gray_text)
         known = inherited.gray
         if inherited.complete:
@@ -110,13 +111,13 @@ def _decide(engine: Engine, snapshot: Snapshot, facts: LiveFacts, gray_text: str
     return snapshot.rules.decide(facts, known)
 
 
-def _is_trusted(engine: Engine, facts: LiveFacts, gray_text: str) -> bool:
-    trust = engine.settings.trust
+def _is_trusted(engine: Engine, settings: Settings, facts: LiveFacts, gray_text: str) -> bool:
+    trust = settings.trust
     if trust == "private":
         trusted = facts.is_inside()
         reason = "outside"
     elif trust == "signed":
-        fault = signing.verify(wire.read(gray_text), engine.clock(), engine.settings.secret)
+        fault = signing.verify(wire.read(gray_text), engine.clock(), settings.secret)
         trusted = fault is None
         reason = f"signature-{fault}"
     else:

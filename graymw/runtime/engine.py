@@ -28,6 +28,7 @@ from graymw.runtime import counters, tracing
 from graymw.runtime.header_selection import HeaderSelection, select_headers
 from graymw.runtime.instance_picking import InstanceDirectory
 from graymw.runtime.ports import Instances
+from graymw.settings.live import adopted
 from graymw.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """One document, compiled; immutable but for its bounded caches.
+    """One document, compiled, and the settings that go with it; immutable but for its bounded caches.
 
     Attributes:
+        settings: Those of every request that begins with this.
         headers: Which request headers these rules read.
         egress: Which hosts may be told the decisions.
         may_refuse: Whether a call may find no instance that may take it.
@@ -65,6 +67,7 @@ class Snapshot:
     """
 
     rules: RuleSet
+    settings: Settings
     headers: HeaderSelection
     egress: EgressPolicy
     may_refuse: bool
@@ -170,7 +173,9 @@ class Engine:
     """One configured graymw: what ``install`` makes and every adapter asks.
 
     Attributes:
-        snapshot: The rules in force; replaced as a whole.
+        settings: In force now. A request asks ``snapshot.settings`` for what may change while it runs.
+        snapshot: The rules and settings in force; replaced as a whole.
+        signer: Signs with the key of now, also for requests that began with another one: receivers know no other.
         guards_inbound: Whether a middleware of this engine cleans what comes in, so that gray members found in
             ambient baggage can only be ours.
         observers: Who is told of each request.
@@ -189,15 +194,31 @@ class Engine:
         self.entropy = entropy
         self.guards_inbound = False
         self.observers: tuple[Observer, ...] = ()
-        self.signer = Signer(settings.secret, settings.signature_ttl) if settings.secret else None
+        self.signer = _signer(settings)
         self.directory = InstanceDirectory(instances, settings)
         self._lock = threading.Lock()
-        self.snapshot = self._compile(RuleDocument())
+        self.snapshot = _snapshot(self._compile(RuleDocument()), settings)
 
     def adopt(self, document: RuleDocument) -> None:
         """Put a document in force for every request that begins from now on."""
-        snapshot = self._compile(document)
+        rules = self._compile(document)
         with self._lock:
+            self.snapshot = _snapshot(rules, self.settings)
+
+    def adopt_settings(self, settings: Settings) -> None:
+        """Put settings in force for every request that begins from now on; those that last stay as they were.
+
+        Raises:
+            ValueError: They cannot be used; then nothing has changed.
+        """
+        with self._lock:
+            before = self.settings
+            settings = adopted(before, settings)
+            snapshot = _snapshot(self.snapshot.rules, settings)
+            if (settings.secret, settings.signature_ttl) != (before.secret, before.signature_ttl):
+                self.signer = _signer(settings)
+            self.directory.budget.share = settings.retry_budget
+            self.settings = settings
             self.snapshot = snapshot
 
     def snapshot_for_request(self) -> Snapshot:
@@ -207,7 +228,7 @@ class Engine:
 
     def _retuned(self) -> Snapshot:
         with self._lock:
-            headers = select_headers(self.snapshot.rules.reads, self.settings)
+            headers = select_headers(self.snapshot.rules.reads, self.snapshot.settings)
             self.snapshot = replace(self.snapshot, headers=headers)
             return self.snapshot
 
@@ -215,23 +236,35 @@ class Engine:
         """Release that governs a service by the rules in force."""
         return self.snapshot.document.governing(service)
 
-    def _compile(self, document: RuleDocument) -> Snapshot:
-        settings = self.settings
-        rules = compile_rules(
-            document, service=settings.service, clock=self.clock, entropy=self.entropy, on_error=_report_rule_error
+    def _compile(self, document: RuleDocument) -> RuleSet:
+        return compile_rules(
+            document,
+            service=self.settings.service,
+            clock=self.clock,
+            entropy=self.entropy,
+            on_error=_report_rule_error,
         )
-        named = {service for release in document.releases for service in release.services or ()}
-        return Snapshot(
-            rules=rules,
-            headers=select_headers(rules.reads, settings),
-            egress=EgressPolicy({*settings.services, *named}, settings.egress),
-            may_refuse=any(release.fallback == "refuse" for release in document.releases)
-            or bool(settings.services)
-            or settings.registry != "static",
-            service=settings.service,
-            stable_elsewhere=settings.stable_version if settings.stable_version_set else None,
-            feature_flags=settings.feature_flags,
-        )
+
+
+def _snapshot(rules: RuleSet, settings: Settings) -> Snapshot:
+    releases = rules.document.releases
+    named = {service for release in releases for service in release.services or ()}
+    return Snapshot(
+        rules=rules,
+        settings=settings,
+        headers=select_headers(rules.reads, settings),
+        egress=EgressPolicy({*settings.services, *named}, settings.egress),
+        may_refuse=any(release.fallback == "refuse" for release in releases)
+        or bool(settings.services)
+        or settings.registry != "static",
+        service=settings.service,
+        stable_elsewhere=settings.stable_version if settings.stable_version_set else None,
+        feature_flags=settings.feature_flags,
+    )
+
+
+def _signer(settings: Settings) -> Signer | None:
+    return Signer(settings.secret, settings.signature_ttl) if settings.secret else None
 
 
 def _report_rule_error(release: str, rule: str, error: BaseException) -> None:

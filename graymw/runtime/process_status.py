@@ -21,6 +21,7 @@ from graymw.runtime import counters
 from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.ports import Registry
 from graymw.runtime.registration import Registration
+from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.state_dir import StateDir
 from graymw.runtime.watching import Watch, WatchThread, watch_thread
 
@@ -55,6 +56,8 @@ class ProcessStatus:
         registry: Where instances are looked up; empty without.
         registry_error: Why they cannot be looked up now, or this process not be registered; empty without trouble.
         address: Where this process is registered; empty where it is not.
+        settings_error: Why the settings files as they are written now are not in force; empty where they are.
+        restart_needed: Variables of settings that were changed in the files and count at the next start only.
     """
 
     pid: int
@@ -73,6 +76,8 @@ class ProcessStatus:
     registry: str = ""
     registry_error: str = ""
     address: str = ""
+    settings_error: str = ""
+    restart_needed: str = ""
 
     @property
     def alive(self) -> bool:
@@ -108,6 +113,7 @@ class StatusWriter:
         keeper: Who knows the rules.
         registry: Who knows the instances; None: nobody does.
         registration: Who keeps this process registered; None: nobody does.
+        follower: Who follows the settings files; None: nobody does.
         thread: Who watches.
     """
 
@@ -120,6 +126,7 @@ class StatusWriter:
         keeper: DocumentKeeper,
         registry: Registry | None = None,
         registration: Registration | None = None,
+        follower: SettingsFollower | None = None,
         thread: WatchThread = watch_thread,
     ) -> None:
         self._state = state
@@ -128,6 +135,7 @@ class StatusWriter:
         self._keeper = keeper
         self._registry = registry
         self._registration = registration
+        self._follower = follower
         self._thread = thread
         self._watch: Watch | None = None
         self._lock = threading.Lock()
@@ -183,6 +191,7 @@ class StatusWriter:
             updated=time.time(),
             counters=counters.snapshot(),
             **self._routing(),
+            **self._settings(),
         )
 
     def _routing(self) -> dict[str, str]:
@@ -194,6 +203,12 @@ class StatusWriter:
             "registry_error": "; ".join(errors),
             "address": own.authority if own is not None else "",
         }
+
+    def _settings(self) -> dict[str, str]:
+        follower = self._follower
+        if follower is None:
+            return {}
+        return {"settings_error": follower.last_error, "restart_needed": ", ".join(follower.waiting)}
 
     def _write(self, status: ProcessStatus) -> None:
         content = json.dumps(dataclasses.asdict(status), ensure_ascii=False, indent=1).encode()

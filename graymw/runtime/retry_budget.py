@@ -41,10 +41,13 @@ class RetryBudget:
     Args:
         share: Of all calls, in steps of 0.01 %; 0: no retries at all.
         clock: Seconds, monotonic.
+
+    Attributes:
+        share: As above; it may be set at any time.
     """
 
     def __init__(self, share: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._share = share
+        self.share = share
         self._clock = clock
         self._calls = count()
         self.call: Callable[[], object] = self._calls.__next__
@@ -57,7 +60,8 @@ class RetryBudget:
 
     def take(self) -> bool:
         """Whether one more retry may be made now; then it counts as made."""
-        if not self._share:
+        share = self.share
+        if not share:
             return False
         with self._lock:
             now = self._clock()
@@ -68,7 +72,7 @@ class RetryBudget:
             made = self._retries - samples[0].retries
             if now - samples[-1].moment >= _SAMPLED:
                 samples.append(_Sample(now, calls, self._retries))
-            if made + 1 > recent * self._share / SHARE_SCALE + SPARE * WINDOW:
+            if made + 1 > recent * share / SHARE_SCALE + SPARE * WINDOW:
                 return False
             self._retries += 1
             return True

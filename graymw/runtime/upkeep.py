@@ -1,4 +1,4 @@
-"""What runs beside the requests of one configured process: rules and instances kept current, itself registered."""
+"""What runs beside the requests of one process: rules, instances and settings kept current, itself registered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from graymw.runtime.last_good import LastGood
 from graymw.runtime.ports import Registrar, Registry, RuleSource
 from graymw.runtime.process_status import StatusWriter
 from graymw.runtime.registration import Registration
+from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.state_dir import open_state_dir
 from graymw.runtime.watching import WatchThread, watch_thread
 from graymw.settings.schema import Settings
 
 
 class Upkeep:
-    """Loads and watches rules and instances, keeps the process registered, and writes its status.
+    """Loads and watches rules, instances and settings, keeps the process registered, and writes its status.
 
     Args:
         settings: Who this process is, and where its state lies.
@@ -25,11 +26,13 @@ class Upkeep:
         on_change: Puts a document in force; raises where it cannot.
         registry: Who knows the instances; None: nobody does.
         registrar: Where this process registers; None: nowhere.
+        follower: Who follows the settings files; None: nobody does.
         thread: Who watches.
 
     Attributes:
         keeper: Who knows the document in force.
         registry: Who knows the instances.
+        follower: Who follows the settings files.
         registration: Who keeps this process registered.
     """
 
@@ -41,12 +44,14 @@ class Upkeep:
         on_change: Callable[[RuleDocument], None],
         registry: Registry | None = None,
         registrar: Registrar | None = None,
+        follower: SettingsFollower | None = None,
         thread: WatchThread = watch_thread,
     ) -> None:
         state = open_state_dir(settings.state_dir)
         last_good = LastGood(state, service=settings.service, source=source.name) if source is not None else None
         self._on_change = on_change
         self.registry = registry
+        self.follower = follower
         self.keeper = DocumentKeeper(source, on_change=self._take, last_good=last_good, thread=thread)
         self.registration = (
             Registration(
@@ -68,6 +73,7 @@ class Upkeep:
                 keeper=self.keeper,
                 registry=registry,
                 registration=self.registration,
+                follower=follower,
                 thread=thread,
             )
             if state is not None
@@ -78,6 +84,8 @@ class Upkeep:
         """Load what can be had at once, then watch. Neither waits for anything remote, nor raises."""
         self.keeper.load_now()
         self.keeper.watch()
+        if self.follower is not None:
+            self.follower.start()
         if self.registry is not None:
             self.registry.start()
         if self.registration is not None:
@@ -91,8 +99,10 @@ class Upkeep:
             self.registration.stop()
 
     def stop(self) -> None:
-        """Watch no more; rules and instances stay in force."""
+        """Watch no more; rules, instances and settings stay in force."""
         self.leave()
+        if self.follower is not None:
+            self.follower.stop()
         self.keeper.stop()
         if self.registry is not None:
             self.registry.stop()

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 UNKNOWN_SERVICE: Final = "unknown_service"
+RESOURCE_VARIABLES: Final = frozenset({"OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"})
 
 
 def resource_identity(environ: Mapping[str, str]) -> tuple[str, str]:

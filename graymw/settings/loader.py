@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from graymw.core.instances import Instance
 from graymw.errors import Problem, SettingsError
 from graymw.settings import values
+from graymw.settings.identity import RESOURCE_VARIABLES
 from graymw.settings.place import SettingsPlace
 from graymw.settings.routing_values import decoded
 from graymw.settings.schema import PREFIX, Settings
@@ -47,21 +47,33 @@ def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | 
     settings = Settings.from_mapping(_with_variables(_merged(tables), variables), environ=variables)
     for warning in settings.warnings:
         log.warning("%s", warning)
-    own = {key: value for key, value in variables.items() if key.startswith(PREFIX)}
-    return dataclasses.replace(settings, place=SettingsPlace(folder.absolute(), own, tuple(path for path, _ in tables)))
+    own = {key: value for key, value in variables.items() if key.startswith(PREFIX) or key in RESOURCE_VARIABLES}
+    files, filled = tuple(path for path, _ in tables), frozenset(path for path, table in tables if table)
+    return dataclasses.replace(settings, place=SettingsPlace(folder.absolute(), own, files, filled))
 
 
-def services_at(place: SettingsPlace) -> Mapping[str, tuple[Instance, ...]]:
-    """The table of services as it stands there now. Nothing else is validated.
+def settings_at(place: SettingsPlace) -> Settings:
+    """All settings as the files have them now, under the variables of then.
 
     Raises:
-        SettingsError: A file is malformed or gone, or the table has faults; every one is told.
+        SettingsError: A file is malformed, gone or emptied, or a setting has faults; every one is told.
     """
-    gone = [path for path in place.files if not path.is_file()]
-    if gone:
-        raise SettingsError([Problem(str(path), "the settings file is gone", "put it back") for path in gone])
-    table = _with_variables(_merged(file_tables(place.variables, place.directory)), place.variables)
-    return Settings.from_mapping({"services": table.get("SERVICES")}, environ={}).services
+    problems = [Problem(str(path), "the settings file is gone", "put it back") for path in place.files if _gone(path)]
+    if problems:
+        raise SettingsError(problems)
+    tables = file_tables(place.variables, place.directory)
+    # Defaults in the place of all that a file said, trust included, are more likely a slip than somebody's wish.
+    emptied = [path for path, table in tables if not table and path in place.filled]
+    if emptied:
+        mend = "put them back, or write a default out, such as trust: private"
+        raise SettingsError(
+            [Problem(str(path), "the settings file has no settings any more", mend) for path in emptied]
+        )
+    return Settings.from_mapping(_with_variables(_merged(tables), place.variables), environ=place.variables)
+
+
+def _gone(path: Path) -> bool:
+    return not path.is_file()
 
 
 def settings_candidates(place: SettingsPlace) -> tuple[Path, ...]:

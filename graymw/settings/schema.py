@@ -69,6 +69,8 @@ class Settings:
         feature_flags: Whether ``feature_flag.*`` attributes are written.
         access_log: Where a line for each decided request goes: ``stdout``, ``stderr`` or a file; empty for nowhere.
         access_log_facts: Whether these lines hold what the rules read of the request, user ids included.
+        sample_gray: Share from 0 to 1 of the gray traces that a ``GraySampler`` keeps which was given none; None: all.
+        sample_stable: The same of all other traces.
         detect_lost_context: Whether threads, executors, tasks and queues are watched for work that leaves a request
             without its context.
         state_dir: Where the last good document and the status lie; empty for the default place.
@@ -118,6 +120,8 @@ class Settings:
     feature_flags: bool = False
     access_log: str = ""
     access_log_facts: bool = False
+    sample_gray: float | None = None
+    sample_stable: float | None = None
     detect_lost_context: bool = False
     state_dir: str = ""
     cookie_max_age: int = HALF_A_YEAR
@@ -299,6 +303,8 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "feature_flags": values.flag,
     "access_log": values.sink,
     "access_log_facts": values.flag,
+    "sample_gray": values.ratio,
+    "sample_stable": values.ratio,
     "detect_lost_context": values.flag,
     "state_dir": values.name,
     "cookie_max_age": values.seconds,

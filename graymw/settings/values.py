@@ -5,6 +5,7 @@ Every reader takes the raw value and returns the typed one, or raises ``RefusedE
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,19 @@ def share(value: object) -> str:
     if int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0")) > 10_000:
         raise refused(f"{written} is more than everyone", "write at most 100%")
     return written.replace(" ", "")
+
+
+def ratio(value: object) -> float:
+    """A share as OpenTelemetry's samplers take it, from 0 to 1, or as a percentage."""
+    written = value.strip() if isinstance(value, str) else value
+    percent = isinstance(written, str) and written.endswith("%")
+    try:
+        read = math.nan if isinstance(value, bool) else float(str(written).removesuffix("%")) / (100 if percent else 1)
+    except ValueError:
+        read = math.nan
+    if not 0 <= read <= 1:
+        raise refused(f"{_shown(value)} is no share of traces", "write a number from 0 to 1, such as 0.05, or 5%")
+    return read
 
 
 def trust(value: object) -> Trust:

@@ -43,7 +43,8 @@ class AccessLog:
             return None
         settings = self._settings
         method, path = facts.raw_method(), facts.raw_path()
-        recorded = recorded_request(facts, admitted.snapshot.rules.reads) if settings.access_log_facts else None
+        snapshot = admitted.snapshot
+        recorded = recorded_request(facts, snapshot.rules.reads) if snapshot.settings.access_log_facts else None
 
         def finish(ending: Ending) -> None:
             self._lines.put(lambda: _text(settings, admitted, {"method": method, "path": path}, ending, recorded))

@@ -14,13 +14,17 @@ from graymw.telemetry.reporting import ReportingExporter
 from graymw.telemetry.sampler_environment import from_environment
 
 
-def exporting_provider(exports: Sequence[Export], resource: Mapping[str, str]) -> TracerProvider:
+def exporting_provider(
+    exports: Sequence[Export], resource: Mapping[str, str], *, ratios_asked: bool = False
+) -> TracerProvider:
     """A provider that sends every sampled span by each exporter, the last ones when the process ends.
 
     Args:
         resource: Attributes besides those of ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME``.
+        ratios_asked: Whether our settings ask for ratios of gray or stable traces.
     """
-    provider = TracerProvider(sampler=from_environment(), resource=Resource.create(resource), shutdown_on_exit=False)
+    sampler = from_environment(asked=ratios_asked)
+    provider = TracerProvider(sampler=sampler, resource=Resource.create(resource), shutdown_on_exit=False)
     exporters = [ReportingExporter(export) for export in exports]
     for export, exporter in zip(exports, exporters, strict=True):
         provider.add_span_processor(SimpleSpanProcessor(exporter) if export.at_once else BatchSpanProcessor(exporter))

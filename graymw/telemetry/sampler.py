@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry.context.context import Context
@@ -25,17 +25,21 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TraceFlags, T
 from opentelemetry.util.types import Attributes
 
 from graymw.runtime import counters, settling
-from graymw.runtime.current import judged_in
+from graymw.runtime.current import default_engine, judged_in
+from graymw.settings.schema import Settings
 
 log = logging.getLogger("graymw.telemetry")
+
+_Pair: TypeAlias = tuple[TraceIdRatioBased, TraceIdRatioBased]
 
 
 class GraySampler(Sampler):
     """Keeps gray traces at one ratio and all others at another; whatever has a parent goes with that.
 
     Args:
-        gray: Share from 0 to 1 of the traces to keep of requests that are gray for any release.
-        stable: The same for all others, work outside any request included.
+        gray: Share from 0 to 1 of the traces to keep of requests that are gray for any release. None: as
+            ``GRAYMW_SAMPLE_GRAY`` says, now, also where a settings file changes it while the process runs; else all.
+        stable: The same for all others, work outside any request included; ``GRAYMW_SAMPLE_STABLE``.
         parent_based: Whether a gray request goes with its caller, too, where the caller's process dropped the trace.
             False keeps gray traces at their ratio behind proxies, which sample without knowing what is gray.
 
@@ -43,13 +47,14 @@ class GraySampler(Sampler):
         ValueError: A ratio is not from 0 to 1.
     """
 
-    def __init__(self, gray: float = 1.0, stable: float = 1.0, *, parent_based: bool = True) -> None:
+    def __init__(self, gray: float | None = None, stable: float | None = None, *, parent_based: bool = True) -> None:
         for name, ratio in (("gray", gray), ("stable", stable)):
-            if not 0 <= ratio <= 1:
+            if ratio is not None and not 0 <= ratio <= 1:
                 raise ValueError(f"{name}={ratio!r} is no ratio: give a number from 0 to 1")
-        self._gray = TraceIdRatioBased(gray)
-        self._stable = TraceIdRatioBased(stable)
+        self._given = gray, stable
         self._parent_based = parent_based
+        self._settings: Settings | None = None
+        self._pair = self._by(None)
 
     def should_sample(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -69,33 +74,56 @@ class GraySampler(Sampler):
         if parent.is_valid and (self._parent_based or not dropped_elsewhere):
             sampler = ALWAYS_ON if parent.trace_flags.sampled else ALWAYS_OFF
         else:
-            otherwise = ALWAYS_OFF if dropped_elsewhere else self._stable
+            for_gray, for_stable = self._samplers()
+            otherwise = ALWAYS_OFF if dropped_elsewhere else for_stable
             gray = _is_gray(context)
             if gray is None and kind is SpanKind.SERVER:
-                return self._postponed(context, trace_id, name, attributes, otherwise)
-            sampler = self._gray if gray else otherwise
+                return _postponed(context, trace_id, name, attributes, for_gray, otherwise)
+            sampler = for_gray if gray else otherwise
         return sampler.should_sample(context, trace_id, name, attributes=attributes)
-
-    def _postponed(
-        self, context: Context, trace_id: int, name: str, attributes: Attributes, otherwise: Sampler
-    ) -> SamplingResult:
-        """A request that nobody has decided yet: kept or dropped as a stable one until somebody has."""
-        result = otherwise.should_sample(context, trace_id, name, attributes=attributes)
-        kept = result.decision is Decision.RECORD_AND_SAMPLE
-        if self._gray.should_sample(context, trace_id, name).decision is result.decision:
-            return result
-
-        def settle(span: Span, gray: bool) -> None:
-            if gray:
-                _mark(span, sampled=not kept)
-
-        settling.postpone(trace_id, settle)
-        return result if kept else SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
 
     def get_description(self) -> str:
         """As OpenTelemetry's samplers describe themselves."""
         rest = "" if self._parent_based else ",parentBased:false"
-        return f"GraySampler{{gray:{self._gray.rate},stable:{self._stable.rate}{rest}}}"
+        gray, stable = self._samplers()
+        return f"GraySampler{{gray:{gray.rate},stable:{stable.rate}{rest}}}"
+
+    def _samplers(self) -> _Pair:
+        """Of gray and of stable traces, by the settings in force now."""
+        engine = default_engine()
+        settings = engine.settings if engine is not None else None
+        if settings is not self._settings:
+            self._pair = self._by(settings)
+            self._settings = settings
+        return self._pair
+
+    def _by(self, settings: Settings | None) -> _Pair:
+        told = (settings.sample_gray, settings.sample_stable) if settings is not None else (None, None)
+        gray, stable = (_first(given, set_) for given, set_ in zip(self._given, told, strict=True))
+        return TraceIdRatioBased(gray), TraceIdRatioBased(stable)
+
+
+def _first(given: float | None, told: float | None) -> float:
+    if given is not None:
+        return given
+    return 1.0 if told is None else told
+
+
+def _postponed(  # noqa: PLR0917 - as the SDK asks for it
+    context: Context, trace_id: int, name: str, attributes: Attributes, for_gray: Sampler, otherwise: Sampler
+) -> SamplingResult:
+    """A request that nobody has decided yet: kept or dropped as a stable one until somebody has."""
+    result = otherwise.should_sample(context, trace_id, name, attributes=attributes)
+    kept = result.decision is Decision.RECORD_AND_SAMPLE
+    if for_gray.should_sample(context, trace_id, name).decision is result.decision:
+        return result
+
+    def settle(span: Span, gray: bool) -> None:
+        if gray:
+            _mark(span, sampled=not kept)
+
+    settling.postpone(trace_id, settle)
+    return result if kept else SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
 
 
 def _is_gray(context: Context) -> bool | None:

@@ -46,7 +46,7 @@ def _made(argument: str | None, *, parent_based: bool) -> Sampler:
         return GraySampler(**ratios(str(argument or "")), parent_based=parent_based)
     except ValueError as error:
         _tell("every trace is kept, as %s=%s cannot be used: %s; write it like %s", ARGUMENT, argument, error, EXAMPLE)
-        return GraySampler(parent_based=parent_based)
+        return GraySampler(1.0, 1.0, parent_based=parent_based)
 
 
 def ratios(argument: str) -> dict[str, float]:
@@ -78,12 +78,17 @@ def _ratio(text: str) -> float:
     return ratio
 
 
-def from_environment(environ: Mapping[str, str] = os.environ) -> Sampler | None:
+def from_environment(environ: Mapping[str, str] = os.environ, *, asked: bool = False) -> Sampler | None:
     """Sampler for a provider that we set up; None where the SDK knows the one that is named, or nobody does.
 
     The SDK itself takes samplers of others only where ``opentelemetry-instrument`` configures it.
+
+    Args:
+        asked: Our settings ask for ratios, so ours is taken where none is named.
     """
     name = environ.get(NAME, "").strip().lower()
+    if asked and not name:
+        return parent_based_sampler()
     if not name or name in _OF_THE_SDK:
         return None
     try:

@@ -54,7 +54,8 @@ def _set_provider(settings: Settings, environ: Mapping[str, str]) -> None:
         return
     from graymw.telemetry.provider import exporting_provider  # noqa: PLC0415 - loads the SDK
 
-    trace.set_tracer_provider(exporting_provider(exports, resource_of(settings, environ)))
+    asked = settings.sample_gray is not None or settings.sample_stable is not None
+    trace.set_tracer_provider(exporting_provider(exports, resource_of(settings, environ), ratios_asked=asked))
     _give_way()
     log.info("spans go to %s", ", ".join(export.target for export in exports))
 

@@ -164,6 +164,8 @@ class TestProcesses:
             "last_error": None,
             "registry": "static",
             "registry_error": None,
+            "settings_error": None,
+            "restart_needed": [],
             "address": None,
             "counters": {"rules.loaded": 1},
         }

@@ -174,7 +174,7 @@ def enter(engine: Engine, method: str, servicer: Any) -> Serving | None:
         if not snapshot.headers.propagation.w3c_only:
             metadata = tuple(pair for pair in received if not wire.is_our_header(pair[0]))
         fields = united(pair for pair in metadata if not isinstance(pair[1], bytes))
-        facts = RpcFacts(fields, engine.settings, method, peer_address(servicer.peer()))
+        facts = RpcFacts(fields, snapshot.settings, method, peer_address(servicer.peer()))
         admitted = admit(engine, snapshot, facts)
         untouched = admitted.unchanged and len(metadata) == len(received)
         shown = servicer if untouched else _Servicer(servicer, _visible(metadata, admitted.baggage))

@@ -10,14 +10,30 @@ from typing import Any, Final
 
 from graymw.registries.static import StaticRegistry
 from graymw.runtime.ports import Registry
+from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.watching import WatchThread
 from graymw.settings.loader import load_settings
+from graymw.settings.schema import Settings
 from registry_backends import Opened
 
 NO_SERVER: Final = "a file has no server"
 NO_REGISTRATION: Final = "nothing registers in a file by itself"
-VALIDATED: Final = "a table with faults is refused; tests/registries/test_static.py has what is said of it"
+VALIDATED: Final = "a table with faults is refused; tests/runtime/test_settings_follower.py has what is said of it"
 _OWN: Final = ("version", "weight", "zone", "gray")
+
+
+class FollowedTable(StaticRegistry):
+    """A table and who follows its file, as ``Upkeep`` has them beside each other."""
+
+    def __init__(self, settings: Settings, thread: WatchThread) -> None:
+        super().__init__(settings.services)
+        self._follower = SettingsFollower(settings, on_change=lambda now: self.adopt(now.services), thread=thread)
+
+    def start(self) -> None:
+        self._follower.start()
+
+    def stop(self) -> None:
+        self._follower.stop()
 
 
 class StaticBackend:
@@ -49,8 +65,7 @@ class StaticBackend:
 
     def registry(self, thread: WatchThread) -> Registry:
         """As a process makes it; it is no source that a keeper would watch."""
-        settings = load_settings(environ={}, directory=self._path.parent)
-        return StaticRegistry(settings.services, place=settings.place, thread=thread)
+        return FollowedTable(load_settings(environ={}, directory=self._path.parent), thread)
 
     def wrong_login(self) -> dict[str, object] | None:
         return None
