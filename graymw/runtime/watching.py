@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 from graymw.runtime import counters
 from graymw.runtime.backoff import Backoff
 from graymw.runtime.native_thread import NativeThread, around_patching, native_loop, original
+from graymw.runtime.uwsgi_forks import may_start_thread
 
 log = logging.getLogger("graymw.watch")
 
@@ -105,7 +106,7 @@ class WatchThread:
             pause: Seconds before the jobs begin.
         """
         with self._lock:
-            if self._run is not None or not self._watches:
+            if self._run is not None or not self._watches or not may_start_thread(self.begin_anew_in_child):
                 return
             around_patching(self.stop, self.start)
             run = _Run(native_loop(), asyncio.Event())
