@@ -130,12 +130,13 @@ class NacosSource:
             yield config
             while not connection.lost.done():
                 told.clear()
-                if await self._has_another(connection, session, config):
+                changed = await self._has_another(connection, session, config)
+                if not changed:
+                    with contextlib.suppress(TimeoutError):
+                        changed = await asyncio.wait_for(told.wait(), LISTEN_SECONDS)
+                if changed and not connection.lost.done():
                     config = await self._queried(connection, session)
                     yield config
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), LISTEN_SECONDS)
             if connection.lost.result() != RESET:
                 raise SourceError(f"{self.name}: the connection is lost: {connection.lost.result()}")
         finally:
