@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _settings(found: Surroundings) -> Settings:
         settings, origins = load_settings(), setting_origins()
     except SettingsError as error:
         found.problems += [terminal.problem_line(problem, error.origin) for problem in error.problems]
-        return Settings()
+        return Settings(state_dir=os.environ.get(f"{PREFIX}STATE_DIR", ""))  # processes may run by their last good ones
     found.problems += [terminal.problem_line(problem) for problem in settings.warnings]
     for entry in dataclasses.fields(settings):
         if entry.name in NO_SETTINGS:
@@ -119,7 +120,9 @@ def shown(name: str, value: object) -> str:
         return ", ".join(f"{entry} hidden" for entry in value.told)
     if isinstance(value, Mapping):
         return _table(name, value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else redacted(str(value))
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else redacted(str(value))
 
 
 def _table(name: str, table: Mapping[str, Any]) -> str:
