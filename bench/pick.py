@@ -10,6 +10,7 @@ each version that calls went to, large services beside the requests; ``sticky`` 
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from typing import Any
 
@@ -70,6 +71,7 @@ def building(size: int, balancer: str) -> float:
 
 
 def main() -> None:
+    logging.getLogger("graymw").setLevel(logging.ERROR)
     cases = {}
     for balancer in BALANCERS:
         for size in SIZES:

@@ -37,6 +37,9 @@ from graymw.settings.schema import Settings
 BUILT_AT_ONCE: Final = 256
 """Instances of a service up to which a request builds the table that it needs."""
 
+RING_BUILT_AT_ONCE: Final = 16
+"""The same where the balancer is ``sticky``: a ring takes some 100 µs for each instance."""
+
 _NO_RELEASE_FALLBACK: Final = "stable"
 _MOST_REMEMBERED: Final = 512
 """Different decisions whose candidates are remembered."""
@@ -240,7 +243,7 @@ class InstanceDirectory:
         if known is not None:
             if known.instances is instances:
                 return known
-            if len(instances) > BUILT_AT_ONCE and self._builds_aside(name, instances, known):
+            if len(instances) > (RING_BUILT_AT_ONCE if self.sticky else BUILT_AT_ONCE) and self._builds_aside(name, instances, known):
                 return known
         return self._adopt(name, instances, known)
 
