@@ -243,7 +243,8 @@ class InstanceDirectory:
         if known is not None:
             if known.instances is instances:
                 return known
-            if len(instances) > (RING_BUILT_AT_ONCE if self.sticky else BUILT_AT_ONCE) and self._builds_aside(name, instances, known):
+            at_once = RING_BUILT_AT_ONCE if self.sticky else BUILT_AT_ONCE
+            if len(instances) > at_once and self._builds_aside(name, instances, known):
                 return known
         return self._adopt(name, instances, known)
 
