@@ -24,6 +24,9 @@ PORT: Final = 6379
 SECONDS: Final = 5.0
 """How long a connection or an answer may take."""
 
+CLOSE_SECONDS: Final = 1.0
+"""How long it may take to let go of all connections."""
+
 PING_SECONDS: Final = 15
 """An idle subscription is kept alive this often, else balancers and firewalls forget it without a word."""
 
@@ -87,12 +90,16 @@ class RedisClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        heard: Any = self._heard
         with suppress(Exception), unseen():
-            try:
-                if self._heard is not None:
-                    await self._heard.aclose()  # type: ignore[no-untyped-call,unused-ignore]
-            finally:  # also where the task that closes is cancelled
-                await self._client().aclose()
+            async with asyncio.timeout(CLOSE_SECONDS):  # TLS says good-bye, and waits for an answer
+                try:
+                    if heard is not None:
+                        if heard.connection is not None:
+                            await heard.connection.disconnect()  # which ``aclose`` does without waiting for it
+                        await heard.aclose()
+                finally:  # also where the task that closes is cancelled
+                    await self._client().aclose()
 
     async def get(self, key: str) -> bytes | None:
         """Value of a key; None where there is none.
