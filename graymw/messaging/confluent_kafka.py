@@ -51,7 +51,10 @@ _TURN: Final = 0.2
 """Seconds that all readers together wait for messages."""
 
 _ANSWER_WITHIN: Final = 30.0
-"""Seconds that the broker has to answer or to confirm."""
+"""Seconds that the broker has to confirm, or to tell of its topics."""
+
+_TELL_WITHIN: Final = 5.0
+"""Seconds that it has to tell who is of a group; no message is worked on meanwhile."""
 
 _OF_ANY_CLIENT: Final = (
     "bootstrap.servers", "metadata.broker.list", "client.", "security.", "sasl.", "ssl.", "enable.ssl.", "socket.",
@@ -182,7 +185,7 @@ class GrayConsumer:
         return answer if time.monotonic() < until else self._ask(group)
 
     def _ask(self, group: str) -> bool:
-        described = self._admin.describe_consumer_groups([group], request_timeout=_ANSWER_WITHIN)[group].result()
+        described = self._admin.describe_consumer_groups([group], request_timeout=_TELL_WITHIN)[group].result()
         living = is_alive(member.client_id for member in described.members)
         self._known[group] = living, time.monotonic() + self._patience
         return living
