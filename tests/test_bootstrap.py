@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from graymw.bootstrap import engine_for
 from graymw.settings.loader import load_settings
@@ -37,6 +38,25 @@ def test_a_process_that_has_a_name_or_no_rules_of_services_is_left_in_peace(
     engine_for(Settings.from_mapping({"rules": rules}, environ={"OTEL_SERVICE_NAME": "orders"}))
     engine_for(Settings.from_mapping({"gray_ratio": "10%"}))
     assert not warnings_of(caplog)
+
+
+def test_settings_that_follow_their_file_make_no_second_engine(tmp_path: Path) -> None:
+    file = tmp_path / "graymw.yaml"
+    file.write_text("service: edge\n")
+    first = engine_for(load_settings(environ={}, directory=tmp_path))
+    file.write_text("service: edge\ntrust: signed\nsecret: 0123456789abcdef\nuser: header:x-uid\nsample_stable: 5%\n")
+    (tmp_path / "graymw.local.yaml").write_text("strict: true\n")
+    assert engine_for(load_settings(environ={}, directory=tmp_path)) is first
+    assert engine_for(load_settings(environ={"GRAYMW_TRUST": "all"}, directory=tmp_path)) is not first
+
+
+def test_an_engine_follows_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "graymw.yaml"
+    file.write_text("service: edge\n")
+    engine = engine_for(load_settings(environ={}, directory=tmp_path))
+    file.write_text("service: edge\ntrust: all\n")
+    eventually(lambda: engine.snapshot.settings.trust == "all")
+    assert engine.settings is engine.snapshot.settings
 
 
 def test_a_table_of_services_that_changed_in_its_file_makes_no_second_engine(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ class TestProcesses:
         assert outcome.code == 1
         assert "(orders v1) keeps revision 9f3c2a11: rules.yaml: 2 problem(s)" in outcome.out
 
+    def test_settings_that_are_written_but_not_in_force_are_a_problem(self, call: Call, state: StateDir) -> None:
+        process(state, settings_error="GRAYMW_TRUST: 'x' is no\n kind", restart_needed="GRAYMW_ZONE, GRAYMW_WEIGHT")
+        outcome = call("status")
+        assert outcome.code == 1
+        assert "(orders v1) keeps its last good settings: GRAYMW_TRUST: 'x' is no kind" in outcome.out
+        assert "(orders v1) needs a restart to take GRAYMW_ZONE, GRAYMW_WEIGHT" in outcome.out
+        (found,) = json.loads(call("status", "--json").out)["processes"]
+        assert found["restart_needed"] == ["GRAYMW_ZONE", "GRAYMW_WEIGHT"]
+
+    def test_processes_are_found_while_the_settings_are_refused(
+        self, call: Call, state: StateDir, tmp_path: Path
+    ) -> None:
+        process(state)
+        (tmp_path / "graymw.yaml").write_text("trust: everybody\n")
+        found = json.loads(call("status", "--json").out)
+        assert [each["pid"] for each in found["processes"]] == [os.getpid()]
+        assert any("GRAYMW_TRUST" in problem for problem in found["problems"])
+
     def test_trouble_with_a_registry_is_a_problem(self, call: Call, state: StateDir) -> None:
         process(state, registry="dns:///mesh.test", registry_error="one did not answer;\n  another neither")
         outcome = call("status")

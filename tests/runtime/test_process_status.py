@@ -13,11 +13,13 @@ import pytest
 from waiting import eventually
 
 from graymw.core.model import RuleDocument
-from graymw.runtime import counters, process_status
+from graymw.runtime import counters, process_status, settings_follower
 from graymw.runtime.documents import CurrentDocument, DocumentKeeper
 from graymw.runtime.process_status import HEARTBEAT_SECONDS, ProcessStatus, StatusWriter, read_all
+from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.state_dir import StateDir
 from graymw.runtime.watching import WatchThread
+from graymw.settings.loader import load_settings
 
 
 @pytest.fixture
@@ -186,6 +188,29 @@ writer.start()
 pids = lambda: {status.pid for status in read_all(state)}
 eventually(lambda: os.getpid() in pids())
 """
+
+
+def test_the_state_of_the_settings_files_is_told(
+    state: StateDir, keeper: DocumentKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_follower, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(process_status, "LOOK_SECONDS", 0.02)
+    path, thread = tmp_path / "graymw.yaml", WatchThread()
+    path.write_text("service: orders\n")
+    settings = load_settings(environ={}, directory=tmp_path)
+    follower = SettingsFollower(settings, on_change=lambda _: None, thread=thread)
+    writer = StatusWriter(state, service="orders", version="", keeper=keeper, follower=follower, thread=thread)
+    follower.start()
+    writer.start()
+    path.write_text("service: orders\nzone: b\nweight: 2\n")
+    eventually(lambda: [status.restart_needed for status in read_all(state)] == ["GRAYMW_ZONE, GRAYMW_WEIGHT"])
+    path.write_text("service: orders\ntrust: everybody\n")
+    eventually(lambda: "GRAYMW_TRUST" in only(state).settings_error)
+    path.write_text("service: orders\n")
+    eventually(lambda: (only(state).settings_error, only(state).restart_needed) == ("", ""))
+    writer.stop()
+    follower.stop()
+    assert thread.stop(5.0)
 
 
 def run(state: StateDir, script: str) -> None:

@@ -161,10 +161,24 @@ def test_what_is_no_number_of_seconds(written: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [("0.05", 0.05), (0.05, 0.05), ("5%", 0.05), ("5 %", 0.05), (1, 1.0), ("0", 0.0), ("100%", 1.0), (" 1 ", 1.0)],
+)
+def test_ratios(written: object, read: float) -> None:
+    assert values.ratio(written) == read
+
+
+@pytest.mark.parametrize("written", ["5", 1.01, -0.1, "101%", "nan", "often", "%", True, None, [0.5]])
+def test_what_is_no_ratio(written: object) -> None:
+    with pytest.raises(RefusedError, match="is no share of traces"):
+        values.ratio(written)
+
+
+@pytest.mark.parametrize(
     "reader",
     [
         values.text, values.flag, values.seconds, values.label, values.name, values.share, values.trust,
-        values.secrets, values.suffixes, values.sink, values.sources(), values.sources(user_agent=True),
+        values.secrets, values.suffixes, values.sink, values.ratio, values.sources(), values.sources(user_agent=True),
     ],
 )  # fmt: skip
 @given(

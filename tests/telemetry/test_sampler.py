@@ -34,7 +34,7 @@ from starlette.routing import Route
 import graymw
 from graymw.core.context import Decision, GrayContext
 from graymw.registries.static import StaticRegistry
-from graymw.runtime.current import Carried
+from graymw.runtime.current import Carried, set_default_engine
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
 
@@ -46,9 +46,12 @@ trace_ids = st.integers(1, 2**128 - 1)
 kinds = st.sampled_from(SpanKind)
 
 
+def settings_of(**told: object) -> Settings:
+    return Settings.from_mapping({"service": "orders", **told}, environ={})
+
+
 def carrying(*decisions: Decision) -> Context:
-    settings = Settings.from_mapping({"service": "orders"}, environ={})
-    return Carried(Engine(settings, StaticRegistry({})), GrayContext(decisions)).context
+    return Carried(Engine(settings_of(), StaticRegistry({})), GrayContext(decisions)).context
 
 
 def decided(release: str, version: str) -> Decision:
@@ -158,6 +161,42 @@ def test_attributes_of_a_kept_span_stay() -> None:
 def test_a_ratio_outside_its_range_is_refused(ratios: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(ratios))}=.* is no ratio: give a number from 0 to 1"):
         graymw.GraySampler(**ratios)
+
+
+class TestRatiosOfTheSettings:
+    """``GRAYMW_SAMPLE_GRAY`` and ``GRAYMW_SAMPLE_STABLE``, as they are in force now."""
+
+    @pytest.fixture(autouse=True)
+    def engine(self) -> Iterator[Engine]:
+        engine = Engine(settings_of(sample_gray="100%", sample_stable=0), StaticRegistry({}))
+        set_default_engine(engine)
+        yield engine
+        set_default_engine(None)
+
+    @staticmethod
+    def kept(sampler: graymw.GraySampler) -> list[bool]:
+        results = [sampler.should_sample(context, 1, "root") for context in (GRAY_REQUEST, STABLE_REQUEST)]
+        return [result.decision is Kept.RECORD_AND_SAMPLE for result in results]
+
+    def test_count_where_none_are_given(self) -> None:
+        assert self.kept(graymw.GraySampler()) == [True, False]
+
+    def test_do_not_count_where_others_are_given(self) -> None:
+        assert self.kept(graymw.GraySampler(0, 1)) == [False, True]
+        assert self.kept(graymw.GraySampler(stable=1)) == [True, True]
+
+    def test_change_while_the_process_runs(self, engine: Engine) -> None:
+        sampler = graymw.GraySampler()
+        assert self.kept(sampler) == [True, False]
+        engine.adopt_settings(settings_of(sample_gray=0, sample_stable=1.0))
+        assert self.kept(sampler) == [False, True]
+        assert sampler.get_description() == "GraySampler{gray:0.0,stable:1.0}"
+        engine.adopt_settings(settings_of())
+        assert self.kept(sampler) == [True, True]
+
+    def test_are_not_needed(self) -> None:
+        set_default_engine(None)
+        assert self.kept(graymw.GraySampler()) == [True, True]
 
 
 def test_it_describes_itself() -> None:

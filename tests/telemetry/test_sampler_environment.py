@@ -96,6 +96,19 @@ class TestAProviderOfOurs:
     def test_leaves_every_other_name_to_the_sdk(self, name: str) -> None:
         assert from_environment({"OTEL_TRACES_SAMPLER": name}) is None
 
+    @pytest.mark.parametrize(
+        ("named", "described"),
+        [("", "GraySampler{gray:1.0,stable:0.05}"), ("always_off", "AlwaysOffSampler")],
+    )
+    def test_takes_ours_where_settings_ask_for_ratios_and_none_is_named(
+        self, named: str, described: str, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+    ) -> None:
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", named)
+        graymw.install(lambda environ, start: [], settings={**settings, "sample_stable": "5%"})
+        provider: Any = trace.get_tracer_provider()
+        assert provider.sampler.get_description() == described
+
     def test_takes_those_of_other_distributions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         registered(monkeypatch, "opentelemetry.sdk.trace.sampling:_AlwaysOff")
         made = from_environment({"OTEL_TRACES_SAMPLER": "vendors"})
