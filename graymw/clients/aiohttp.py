@@ -158,6 +158,7 @@ def _prepare(request: ClientRequest, outgoing: Outgoing) -> None:
             _address(request, outgoing.instance)
     except Exception as error:  # noqa: BLE001 - the call must go out
         contained("aiohttp", error)
+        outgoing.go_as_addressed()
 
 
 def _address(request: ClientRequest, instance: Instance) -> None:

@@ -149,20 +149,23 @@ class Family:
             sent = object.__new__(type(request))
             sent.__dict__.update(request.__dict__)
             sent.headers = self._headers.merged(request.headers, outgoing)
-            if outgoing.instance is not None and not isinstance(transport, self._in_process):
+            if isinstance(transport, self._in_process):
+                outgoing.go_as_addressed()
+            if outgoing.instance is not None:
                 _address(sent, outgoing.instance)
                 if direct is not None and direct is not transport and _is_environment_proxy(transport):
                     transport = direct
             sent.__dict__[_PLANNED] = sent.url
         except Exception as error:  # noqa: BLE001 - the call must go out
             contained(self._name, error)
+            outgoing.go_as_addressed()
             return outgoing, transport, request
         return outgoing, transport, sent
 
     def _after(self, error: BaseException, outgoing: Outgoing, way: Any, request: Any) -> Outgoing | None:
         """The next plan of a call that failed; None: its error is the caller's."""
         try:
-            failure = None if isinstance(way, self._in_process) else self._errors.failure(error, way)
+            failure = self._errors.failure(error, way)
             replayable = failure is not None and self._errors.is_replayable(request.stream, failure)
         except Exception as fault:  # noqa: BLE001 - the caller is told what the library said
             contained(self._name, fault)

@@ -107,6 +107,13 @@ class Outgoing:
         """Undo ``attach``."""
         otel_context.detach(token)
 
+    def go_as_addressed(self) -> None:
+        """The call is not sent to its instance after all, so what becomes of it says nothing of that."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.left()
+        self.instance = self.target_version = None
+
     def finish(self, *, status: int | None = None, error: BaseException | None = None) -> None:
         """The call ended. Later calls do nothing.
 

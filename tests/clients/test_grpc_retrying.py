@@ -1,5 +1,7 @@
 """gRPC calls to instances that nobody listens at: all four kinds, blocking and asyncio."""
 
+# ruff: noqa: F401, F811 - fixtures come from the modules beside this one
+
 from __future__ import annotations
 
 import asyncio
@@ -13,14 +15,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from waiting import eventually
 
+from graymw.clients.grpc import GrayClientInterceptor, aio_client_interceptors
 from graymw.clients.grpc.rewinding import KEPT, AsyncRewindable, Rewindable
 from graymw.runtime import counters
 from graymw.runtime.engine import Engine
 
 from .conftest import GRAY, carrying, covering, engine_of
 from .grpc_servers import Sent, Shop, method, shop
-from .test_grpc import Blocking, covered, kind, stub  # noqa: F401 - fixtures
-from .test_retrying import dead, dead_too, idle  # noqa: F401 - fixtures
+from .test_grpc import Blocking, covered, kind, stub
+from .test_retrying import dead, dead_too, idle
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +53,10 @@ def orders(**versions: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_a_call_that_finds_no_connection_goes_to_a_sibling(
-    stub: Blocking,  # noqa: F811
-    kind: str,  # noqa: F811
-    covered: str,  # noqa: F811
-    dead: str,  # noqa: F811
+    stub: Blocking,
+    kind: str,
+    covered: str,
+    dead: str,
     sibling: Shop,
 ) -> None:
     engine = engine_of(orders(v2=[dead, sibling.authority]), balancer="least-request")
@@ -67,11 +70,11 @@ def test_a_call_that_finds_no_connection_goes_to_a_sibling(
 
 
 def test_a_version_whose_instances_are_all_gone_falls_back_and_that_shows(
-    stub: Blocking,  # noqa: F811
-    kind: str,  # noqa: F811
-    covered: str,  # noqa: F811
-    dead: str,  # noqa: F811
-    dead_too: str,  # noqa: F811
+    stub: Blocking,
+    kind: str,
+    covered: str,
+    dead: str,
+    dead_too: str,
     stable: Shop,
     spans: InMemorySpanExporter,
 ) -> None:
@@ -91,10 +94,10 @@ def test_a_version_whose_instances_are_all_gone_falls_back_and_that_shows(
 
 
 def test_without_a_budget_the_error_is_grpcs(
-    stub: Blocking,  # noqa: F811
-    kind: str,  # noqa: F811
-    covered: str,  # noqa: F811
-    dead: str,  # noqa: F811
+    stub: Blocking,
+    kind: str,
+    covered: str,
+    dead: str,
 ) -> None:
     engine = engine_of(orders(v2=[dead]), retry_budget="0%", balancer="least-request")
     for _ in range(2):
@@ -106,9 +109,9 @@ def test_without_a_budget_the_error_is_grpcs(
 
 
 def test_what_is_not_gray_is_never_tried_at_a_gray_instance(
-    stub: Blocking,  # noqa: F811
-    kind: str,  # noqa: F811
-    dead: str,  # noqa: F811
+    stub: Blocking,
+    kind: str,
+    dead: str,
     sibling: Shop,
 ) -> None:
     engine = engine_of(orders(v1=[dead], v2=[sibling.authority]), fallback="any")
@@ -120,9 +123,9 @@ def test_what_is_not_gray_is_never_tried_at_a_gray_instance(
 
 
 def test_a_call_that_was_answered_is_not_tried_again(
-    stub: Blocking,  # noqa: F811
-    kind: str,  # noqa: F811
-    covered: str,  # noqa: F811
+    stub: Blocking,
+    kind: str,
+    covered: str,
     sibling: Shop,
     stable: Shop,
 ) -> None:
@@ -135,7 +138,7 @@ def test_a_call_that_was_answered_is_not_tried_again(
 
 class TestCalls:
     @pytest.fixture
-    def failing_first(self, dead: str, sibling: Shop) -> Iterator[Engine]:  # noqa: F811
+    def failing_first(self, dead: str, sibling: Shop) -> Iterator[Engine]:
         """A gray request, whose first instance is dead whatever is drawn."""
         engine = engine_of(orders(v1=[sibling.authority], v2=[dead]), balancer="least-request")
         with covering("alone"), carrying(engine):
@@ -176,7 +179,7 @@ class TestCalls:
             assert many.result(timeout=10) == b"siblingab"
             assert many.traceback() is None
 
-    def test_a_future_that_fails_raises_grpcs_error(self, dead: str) -> None:  # noqa: F811
+    def test_a_future_that_fails_raises_grpcs_error(self, dead: str) -> None:
         engine = engine_of(orders(v2=[dead]), balancer="least-request")
         with covering("alone"), carrying(engine), grpc.insecure_channel("orders") as channel:
             call: Any = channel.unary_unary(method("unary_unary")).future(b"!", timeout=10)
@@ -192,7 +195,7 @@ class TestCalls:
         style: str,
         dead: str,
         sibling: Shop,
-        monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def blocking() -> None:
             with grpc.insecure_channel("orders") as channel:
@@ -257,7 +260,7 @@ class TestCalls:
 
         asyncio.run(run())
 
-    def test_requests_written_by_hand_are_not_sent_again(self, dead: str) -> None:  # noqa: F811
+    def test_requests_written_by_hand_are_not_sent_again(self, dead: str) -> None:
         async def run() -> None:
             async with grpc.aio.insecure_channel("orders") as channel:
                 call: Any = channel.stream_unary(method("stream_unary"))(timeout=10)
@@ -309,6 +312,31 @@ class TestCalls:
 
 async def _awaited(call: Any) -> Any:
     return await call
+
+
+@pytest.mark.parametrize("style", ["blocking", "asyncio"])
+def test_what_an_interceptor_sees_on_a_channel_of_somebody_elses_says_nothing_of_instances(
+    style: str,
+    dead: str,
+    sibling: Shop,
+) -> None:
+    def blocking() -> None:
+        with grpc.insecure_channel(dead, [("grpc.default_authority", "orders")]) as channel:
+            intercepted = grpc.intercept_channel(channel, GrayClientInterceptor("orders"))
+            intercepted.unary_unary(method("unary_unary"))(b"!", timeout=5)
+
+    async def run() -> None:
+        interceptors = aio_client_interceptors("orders")
+        async with grpc.aio.insecure_channel(dead, interceptors=interceptors) as channel:
+            await channel.unary_unary(method("unary_unary"))(b"!", timeout=5)
+
+    engine = engine_of(orders(v2=[sibling.authority]), balancer="least-request")
+    with carrying(engine):
+        for _ in range(6):
+            with pytest.raises(grpc.RpcError):
+                blocking() if style == "blocking" else asyncio.run(run())
+    assert not engine.directory.health.records
+    assert idle(engine)
 
 
 class TestRewinding:

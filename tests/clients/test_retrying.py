@@ -338,6 +338,10 @@ def test_what_a_transport_inside_the_process_raises_is_no_failure_of_an_instance
         for _ in range(3):
             with pytest.raises(httpx.ConnectError, match="as asked"):
                 client.get("http://orders/")
+        assert not {"ejected", "retry.sent"} & set(counters.snapshot())
+    with carrying(engine), httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(503))) as client:
+        for _ in range(3 * FAILURES_IN_A_ROW["answer"]):
+            assert client.get("http://orders/").status_code == 503
     assert not {"ejected", "retry.sent"} & set(counters.snapshot())
 
 

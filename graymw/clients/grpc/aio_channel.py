@@ -20,6 +20,7 @@ from graymw.clients.grpc.ending import end_finished_aio, end_raised
 from graymw.clients.grpc.planning import (
     PLANNED,
     InstanceChannels,
+    Planned,
     begin,
     carrying,
     instance_for,
@@ -172,7 +173,7 @@ class _MultiCallable:
         """Grpc's own call, begun as planned."""
         channel = self._channel
         send, (args, kwargs) = self._planned(arguments, metadata, requests, outgoing)
-        reset = PLANNED.set((channel.target.authority, outgoing))
+        reset = PLANNED.set(Planned(channel.target.authority, outgoing))
         token = outgoing.attach() if channel.intercepted else None
         try:
             return send(*args, **kwargs)

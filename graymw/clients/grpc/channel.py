@@ -179,7 +179,8 @@ class _MultiCallable:
         above = planned_for(target)
         arguments, metadata = taken(arguments)
         if above is not None:
-            return above, True, arguments, metadata
+            above.taken = True
+            return above.outgoing, True, arguments, metadata
         return begin(target, self._method, metadata), False, arguments, metadata
 
     def _way(
@@ -260,6 +261,8 @@ def finish_with(call: Any, outgoing: Outgoing) -> None:
             outgoing.finish()
         elif not watch(partial(end_finished, outgoing, call)):
             end_finished(outgoing, call)
+    except NotImplementedError:  # grpc's own errors, which interceptors get in the place of a call, are over
+        end_finished(outgoing, call)
     except Exception as error:  # noqa: BLE001 - the call must go on
         contained("grpc", error)
         outgoing.finish()

@@ -11,7 +11,7 @@ from grpc import aio
 from graymw.clients.containment import contained
 from graymw.clients.grpc import aio_channel, channel
 from graymw.clients.grpc.ending import end_raised
-from graymw.clients.grpc.planning import PLANNED, begin, carrying, planned_for
+from graymw.clients.grpc.planning import PLANNED, Planned, begin, carrying, planned_for
 from graymw.clients.grpc.targets import Target, parse_target
 from graymw.runtime.outbound import Outgoing
 
@@ -65,16 +65,25 @@ class GrayClientInterceptor(
         outgoing = begin(self._target, details.method, metadata)
         if outgoing is None:
             return continuation(details, request)
-        reset = PLANNED.set((self._target.authority, outgoing))
+        planned = Planned(self._target.authority, outgoing)
+        reset = PLANNED.set(planned)
         try:
             call = continuation(_carrying(details, metadata, outgoing), request)
         except BaseException as error:
+            _leave(planned)
             end_raised(outgoing, error)
             raise
         finally:
             PLANNED.reset(reset)
+        _leave(planned)
         channel.finish_with(call, outgoing)
         return call
+
+
+def _leave(planned: Planned) -> None:
+    """A channel of somebody else's sends the call where it is addressed to."""
+    if not planned.taken:
+        planned.outgoing.go_as_addressed()
 
 
 def _carrying(details: Any, metadata: Any, outgoing: Outgoing) -> Any:
@@ -103,6 +112,7 @@ class _AioInterceptor:
         outgoing = begin(self._target, details.method, metadata)
         if outgoing is None:
             return await continuation(details, request)
+        outgoing.go_as_addressed()
         carried = details._replace(metadata=aio.Metadata(*carrying(metadata, outgoing)))
         try:
             call = await continuation(carried, request)

@@ -21,8 +21,27 @@ MAX_INSTANCES: Final = 128
 MAX_BACKOFF_MS: Final = 5_000
 """An instance that is tried anew must not fail for a channel that still waits: ejections last as long at least."""
 
-PLANNED: Final[ContextVar[tuple[str, Outgoing] | None]] = ContextVar("graymw_grpc_planned", default=None)
-"""Authority and plan of a call under way, so that an interceptor and a channel do not both plan it."""
+
+class Planned:
+    """A call that is planned already.
+
+    Args:
+        authority: Of the channel it is made over.
+
+    Attributes:
+        taken: A channel of ours sends it, to its instance where it has one.
+    """
+
+    __slots__ = ("authority", "outgoing", "taken")
+
+    def __init__(self, authority: str, outgoing: Outgoing) -> None:
+        self.authority = authority
+        self.outgoing = outgoing
+        self.taken = False
+
+
+PLANNED: Final[ContextVar[Planned | None]] = ContextVar("graymw_grpc_planned", default=None)
+"""Set while a call is under way, so that an interceptor and a channel do not both plan it."""
 
 Metadata = Iterable[tuple[str, str | bytes]] | None
 ChannelT = TypeVar("ChannelT")
@@ -57,10 +76,10 @@ def begin(target: Target, method: str | bytes, metadata: Metadata, *, traced: bo
         return None
 
 
-def planned_for(target: Target) -> Outgoing | None:
-    """Plan that the layer above made for this call already."""
+def planned_for(target: Target) -> Planned | None:
+    """What the layer above planned of this call already."""
     planned = PLANNED.get()
-    return planned[1] if planned is not None and planned[0] == target.authority else None
+    return planned if planned is not None and planned.authority == target.authority else None
 
 
 def instance_for(target: Target) -> Instance | None:
