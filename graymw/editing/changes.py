@@ -103,6 +103,8 @@ def promote(tree: Tree, release: str, version: str = "") -> str:
         emptied = "split" in rule and not rule["split"]
         if emptied or (str(rule.get("use", "")) == version and place == len(rules) - 1):
             del rules[place]
+    if not rules:
+        found.pop("rules", None)  # an empty list under a commented key is written where no reader takes it
     return version
 
 

@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graymw.editing.changes import promote
 from graymw.editing.texts import Tree, edited
 from graymw.errors import MissingExtraError, SourceError
 
@@ -42,6 +43,12 @@ def to_half(tree: Tree) -> None:
 def test_yaml_keeps_everything_but_the_change() -> None:
     assert edited(YAML, None, nothing) == YAML
     assert edited(YAML, "yaml", to_half) == YAML.replace("v2: 10%", "v2: 50%")
+
+
+def test_a_release_without_rules_any_more_can_be_read() -> None:
+    promoted = edited(YAML.replace(", v3: 0.25%", ""), "yaml", lambda tree: promote(tree, "checkout", "v2"))
+    assert yaml.safe_load(promoted)["releases"]["checkout"] == {"services": ["orders", "payments"], "stable": "v2"}
+    assert promoted.startswith(YAML[: YAML.index("    stable")])
 
 
 @pytest.mark.parametrize("text", ["a:\n- b\n- c: 1\n  d: 2\n", "a:\n  - b\n", "a:\n    - b\n", "a: {b: [1, 2]}\n"])
