@@ -91,13 +91,15 @@ class Registration:
         members, self._members = self._members, None
         if self.instance is None or members is None or not members.leave():
             return
-        if self._thread.call(self._leave, LEAVE_SECONDS):
+        if self._thread.call(lambda: self._leave(watch), LEAVE_SECONDS):
             log.info("%s left %s", _told(self.instance), self._registrar.name)
         else:
             counters.count("registry.left_behind")
             log.warning("%s could not be taken out of %s in time", _told(self.instance), self._registrar.name)
 
-    async def _leave(self) -> None:
+    async def _leave(self, watch: Watch) -> None:
+        if watch.task is not None:  # it may be registering this very moment, and lets go of its connections afterwards
+            await asyncio.wait([watch.task])
         if self.instance is not None:
             try:
                 await self._registrar.deregister(self.instance)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_it_leaves_when_it_is_stopped_and_only_once(thread: WatchThread) -> None
     registration.stop()
     assert not book.there
     assert book.asked.count("deregister") == 1
+
+
+class SlowBook(Book):
+    """It takes its time to register, and does not stop in the middle at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = False
+
+    async def register(self, instance: Instance) -> None:
+        self.begun = True
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            self._note("register")
+
+
+def test_a_registration_under_way_is_over_before_it_leaves(thread: WatchThread) -> None:
+    book = SlowBook()
+    registration = standing(book, thread)
+    eventually(lambda: book.begun)
+    registration.stop()
+    assert book.asked == ["register", "close", "deregister", "close"]
 
 
 def test_before_the_process_serves_nothing_is_registered(thread: WatchThread, monkeypatch: pytest.MonkeyPatch) -> None:
