@@ -41,7 +41,7 @@ def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | 
     Raises:
         SettingsError: With every problem found.
     """
-    folder = Path.cwd() if directory is None else Path(directory)
+    folder = Path.cwd() if directory is None else Path(directory).absolute()
     variables = dotenv_variables(folder / ".env") | dict(os.environ if environ is None else environ)
     tables = file_tables(variables, folder)
     settings = Settings.from_mapping(_with_variables(_merged(tables), variables), environ=variables)
@@ -49,7 +49,7 @@ def load_settings(*, environ: Mapping[str, str] | None = None, directory: str | 
         log.warning("%s", warning)
     own = {key: value for key, value in variables.items() if key.startswith(PREFIX) or key in RESOURCE_VARIABLES}
     files, filled = tuple(path for path, _ in tables), frozenset(path for path, table in tables if table)
-    return dataclasses.replace(settings, place=SettingsPlace(folder.absolute(), own, files, filled))
+    return dataclasses.replace(settings, place=SettingsPlace(folder, own, files, filled))
 
 
 def settings_at(place: SettingsPlace) -> Settings:

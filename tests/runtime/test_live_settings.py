@@ -21,6 +21,7 @@ from graymw.runtime import outbound
 from graymw.runtime.current import current_carried
 from graymw.runtime.engine import Engine
 from graymw.settings.schema import Settings
+from graymw.telemetry.access_log import AccessLog
 
 DOCUMENT = {
     "schema": 1,
@@ -151,6 +152,21 @@ def test_messages_are_believed_by_the_trust_of_now(site: Site) -> None:
     site.change(trust="none")
     with consuming(TOLD) as gray:
         assert not gray
+
+
+def test_the_access_log_tells_facts_as_soon_as_that_is_asked_for(site: Site) -> None:
+    written: list[str] = []
+
+    class Lines:
+        def put(self, make: Callable[[], str]) -> None:
+            written.append(make())
+
+    site.engine.observers = (AccessLog(site.engine.settings, Lines()),)
+    for told in (False, True, False):
+        site.change(access_log_facts=told, user="header:x-uid")
+        site.ask({"x-uid": "40"})
+    users = [json.loads(line).get("request", {}).get("user") for line in written]
+    assert users == [None, "40", None]
 
 
 def test_the_retry_budget_of_now_counts(site: Site) -> None:

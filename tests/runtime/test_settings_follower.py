@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import waiting
 from waiting import eventually
 
 from graymw.runtime import counters, settings_follower
 from graymw.runtime.settings_follower import SettingsFollower
 from graymw.runtime.watching import WatchThread
-from graymw.settings.loader import load_settings
+from graymw.settings.loader import load_settings, settings_at
+from graymw.settings.place import SettingsPlace
 from graymw.settings.schema import Settings
 
 BEGIN = "service: edge\ntrust: private\n"
@@ -95,13 +99,21 @@ def test_what_needs_a_restart_is_told_once_in_one_sentence(
 
 
 def test_a_file_with_faults_is_refused_as_a_whole_counted_and_told_once(
-    followed: Followed, caplog: pytest.LogCaptureFixture
+    followed: Followed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read: list[str] = []
+
+    def reading(place: SettingsPlace) -> Settings:
+        read.append(followed.path.read_text())
+        return settings_at(place)
+
+    monkeypatch.setattr(settings_follower, "settings_at", reading)
     broken = "service: edge\ntrust: all\negres: .example.com\n"
     followed.write(broken)
     followed.is_refused("GRAYMW_EGRES: there is no such setting; did you mean GRAYMW_EGRESS?")
-    os.utime(followed.path)
-    followed.write(broken + "# again\n")
+    for number in range(2):
+        followed.write(f"{broken}# again {number}\n")
+        eventually(lambda: read.count(followed.path.read_text()) >= 2)
     followed.write("service: edge\ntrust: all\n")
     eventually(lambda: followed.now.trust == "all")
     assert followed.follower.last_error == ""
@@ -164,6 +176,21 @@ def test_a_local_twin_that_comes_later_counts(followed: Followed) -> None:
     eventually(lambda: followed.now.trust == "all")
 
 
+def test_a_file_is_followed_where_it_was_found_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    followed = Followed(Path(tmp_path.name), "trust: none\n")
+    monkeypatch.chdir(tmp_path)
+    try:
+        (tmp_path / "graymw.yaml").write_text("trust: all\n")
+        eventually(lambda: followed.now.trust == "all")
+        (tmp_path / "graymw.yaml").write_text("\n")
+        followed.is_refused("no settings any more")
+    finally:
+        followed.stop()
+
+
 def test_keys_in_a_secrets_file_can_be_rotated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     secrets = tmp_path / ".secrets.toml"
@@ -214,6 +241,40 @@ def test_what_cannot_be_put_in_force_is_refused(tmp_path: Path) -> None:
     assert follower.settings.secret == ()
     follower.stop()
     assert thread.stop()
+
+
+FORKING = """
+import os, sys
+from pathlib import Path
+from waiting import eventually
+from graymw.runtime.settings_follower import SettingsFollower
+from graymw.settings.loader import load_settings
+
+path = Path(sys.argv[1])
+follower = SettingsFollower(load_settings(environ={}, directory=path.parent), on_change=lambda _: None)
+follower.start()
+child = os.fork()
+if child == 0:
+    eventually(lambda: follower.settings.trust == "all", 20)
+    os._exit(0)
+path.write_text("trust: all\\n")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+eventually(lambda: follower.settings.trust == "all", 20)
+"""
+
+
+def test_a_forked_worker_follows_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "graymw.yaml").write_text(BEGIN)
+    support = str(Path(waiting.__file__).parent)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKING, str(tmp_path / "graymw.yaml")],
+        env={**os.environ, "PYTHONPATH": support},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_nobody_watches_what_did_not_come_from_a_file(tmp_path: Path) -> None:
