@@ -19,6 +19,7 @@ from graymw.runtime.documents import DocumentKeeper
 from graymw.runtime.engine import Engine
 from graymw.runtime.ports import Registry
 from graymw.runtime.settings_follower import SettingsFollower
+from graymw.runtime.sigterm import first_on_sigterm
 from graymw.runtime.upkeep import Upkeep
 from graymw.settings.identity import UNKNOWN_SERVICE
 from graymw.settings.live import lasting
@@ -138,11 +139,11 @@ def _leave_at_exit() -> None:
     from graymw.telemetry import flushing  # noqa: PLC0415 - only where it is asked for
 
     flushing.flush_more_at_exit(_leave_all)
+    first_on_sigterm(_leave_all)
 
 
-def _leave_all() -> None:
-    for running in _running:
-        running.upkeep.leave()
+def _leave_all() -> bool:
+    return any([running.upkeep.leave() for running in _running])  # noqa: C419 - all of them leave
 
 
 def _access_log(engine: Engine) -> LineWriter:

@@ -10,7 +10,11 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
 from pathlib import Path
+from typing import Final
+
+_MOMENT: Final = 0.005
 
 
 class AddressMembers:
@@ -25,11 +29,22 @@ class AddressMembers:
         self._pid = os.getpid()
         self._members = self._speaker = -1
         if directory is not None:
-            digest = hashlib.sha256(address.encode()).hexdigest()[:16]
             with contextlib.suppress(OSError):
-                self._members = _opened(directory / f".members-{digest}.lock")
-                self._speaker = _opened(directory / f".speaker-{digest}.lock")
+                self._members = _opened(_place(directory, "members", address))
+                self._speaker = _opened(_place(directory, "speaker", address))
                 fcntl.flock(self._members, fcntl.LOCK_SH)
+
+    @staticmethod
+    def any(directory: Path | None, address: str) -> bool:
+        """Whether any process serves an address; False where that cannot be known."""
+        with contextlib.suppress(OSError):
+            descriptor = _opened(_place(directory, "members", address)) if directory is not None else -1
+            try:
+                return descriptor != -1 and not _locked(descriptor)
+            finally:
+                if descriptor != -1:
+                    os.close(descriptor)
+        return False
 
     def speak(self) -> bool:
         """Whether this process is the one that speaks for all; asked again later where it is not."""
@@ -40,6 +55,9 @@ class AddressMembers:
         if self._pid != os.getpid():
             return False
         last = self._members == -1 or _locked(self._members)
+        if not last:  # whoever asks whether there is ``any`` holds the lock for a moment
+            time.sleep(_MOMENT)
+            last = _locked(self._members)
         self.close()
         return last
 
@@ -50,6 +68,10 @@ class AddressMembers:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         self._members = self._speaker = -1
+
+
+def _place(directory: Path, kind: str, address: str) -> Path:
+    return directory / f".{kind}-{hashlib.sha256(address.encode()).hexdigest()[:16]}.lock"
 
 
 def _opened(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Threads of the operating system, also where gevent has put greenlets in the place of threads.
 
-Where gevent has patched the standard library, ``threading.Thread`` is a greenlet of the very thread that serves requests:
-an event loop in it would be the application's running loop. gevent keeps what it replaced; that is used here.
+Where gevent has patched the standard library, ``threading.Thread`` is a greenlet of the very thread that serves
+requests: an event loop in it would be the application's running loop. gevent keeps what it replaced; that is used here.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from graymw.errors import GrayError
 from graymw.runtime import counters
 from graymw.runtime.address_members import AddressMembers
 from graymw.runtime.backoff import Backoff
-from graymw.runtime.own_address import Address, own_address
+from graymw.runtime.forks import forks
+from graymw.runtime.own_address import Address, listening, own_address
 from graymw.runtime.ports import Registrar
 from graymw.runtime.watching import Watch, WatchThread, watch_thread
 from graymw.settings.schema import Settings
@@ -37,6 +38,9 @@ REVISION_KEY: Final = "gray-rev"
 
 SPEAKER_SECONDS: Final = 0.5
 """How often a process that does not speak for its address asks whether it has to."""
+
+STAND_BACK_SECONDS: Final = 5.0
+"""How long a process that has forked workers waits, while none of them serves, until it counts as serving itself."""
 
 
 class Registration:
@@ -76,26 +80,33 @@ class Registration:
         self._watch: Watch | None = None
         self._members: AddressMembers | None = None
         self._pid = os.getpid()
+        self._workers_before = 0
 
     def start(self) -> None:
         """Register as soon as this process serves. Waits for nothing."""
         if self._watch is None:
+            self._workers_before = forks.workers
             self._watch = self._thread.run(self._follow, name=f"registration in {self._registrar.name}")
 
-    def stop(self) -> None:
-        """Take the instance out, unless another process serves its address; waits for seconds at most."""
+    def stop(self) -> bool:
+        """Take the instance out, unless another process serves its address; waits for seconds at most.
+
+        Returns:
+            Whether it is out now.
+        """
         watch, self._watch = self._watch, None
         if watch is None or self._pid != os.getpid():
-            return
+            return False
         watch.cancel()
         members, self._members = self._members, None
         if self.instance is None or members is None or not members.leave():
-            return
+            return False
         if self._thread.call(lambda: self._leave(watch), LEAVE_SECONDS):
             log.info("%s left %s", _told(self.instance), self._registrar.name)
-        else:
-            counters.count("registry.left_behind")
-            log.warning("%s could not be taken out of %s in time", _told(self.instance), self._registrar.name)
+            return True
+        counters.count("registry.left_behind")
+        log.warning("%s could not be taken out of %s in time", _told(self.instance), self._registrar.name)
+        return False
 
     async def _leave(self, watch: Watch) -> None:
         if watch.task is not None:  # it may be registering this very moment, and lets go of its connections afterwards
@@ -109,14 +120,20 @@ class Registration:
     async def _follow(self) -> None:
         if self._pid != os.getpid():  # forked: the parent's locks and registration are its own
             self._pid = os.getpid()
+            self._workers_before = forks.workers
             self.instance = None
         if self._members is not None:
             self._members.close()
+            self._members = None
+        if forks.is_helper:
+            return
         address = await self._address()
         instance = self._described(address)
-        self._members = AddressMembers(
-            self._directory, f"{self._registrar.name} {instance.service} {instance.authority}"
-        )
+        common = f"{self._registrar.name} {instance.service} {instance.authority}"
+        if forks.workers > self._workers_before:
+            self.instance = None
+            await self._stand_back(common)
+        self._members = AddressMembers(self._directory, common)
         self.instance = instance
         try:
             while not self._members.speak():  # noqa: ASYNC110 - locks of the kernel call nobody back
@@ -125,6 +142,14 @@ class Registration:
         finally:
             with contextlib.suppress(Exception):
                 await self._registrar.close()
+
+    async def _stand_back(self, common: str) -> None:
+        """Leave the registration to the workers that this process has forked, as long as there are any."""
+        alone = 0.0
+        while alone < STAND_BACK_SECONDS:
+            await asyncio.sleep(SPEAKER_SECONDS)
+            served = not listening() or AddressMembers.any(self._directory, common)
+            alone = 0.0 if served else alone + SPEAKER_SECONDS
 
     async def _address(self) -> Address:
         """Where this process serves; waits until it does."""

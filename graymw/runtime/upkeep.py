@@ -93,10 +93,9 @@ class Upkeep:
         if self._status is not None:
             self._status.start()
 
-    def leave(self) -> None:
-        """Take this process out of the registry; waits for seconds at most."""
-        if self.registration is not None:
-            self.registration.stop()
+    def leave(self) -> bool:
+        """Take this process out of the registry; waits for seconds at most. Whether its instance is out for that."""
+        return self.registration is not None and self.registration.stop()
 
     def stop(self) -> None:
         """Watch no more; rules, instances and settings stay in force."""

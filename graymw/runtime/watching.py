@@ -30,7 +30,10 @@ Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 THREAD_NAME: Final = "graymw-watch"
 STOP_SECONDS: Final = 1.0
-"""How long a fork or the end of the process waits for the thread; a job that blocks longer is left behind."""
+"""How long the end of the process waits for the thread; a job that blocks longer is left behind."""
+
+FORK_SECONDS: Final = 5.0
+"""How long a fork waits for it. A library that is just being imported would stay half imported in the new process."""
 
 CHILD_PAUSE: Final = 0.05
 """Seconds that a forked process has to itself first: other libraries mend their locks in fork hooks too."""
@@ -242,6 +245,8 @@ watch_thread: Final = WatchThread()
 """The thread of this process."""
 
 os.register_at_fork(
-    before=watch_thread.stop, after_in_parent=watch_thread.start, after_in_child=watch_thread.begin_anew_in_child
+    before=lambda: watch_thread.stop(FORK_SECONDS),
+    after_in_parent=watch_thread.start,
+    after_in_child=watch_thread.begin_anew_in_child,
 )
 atexit.register(watch_thread.stop)

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from graymw.runtime import sigterm
+
 LIMIT: Final = 5.0
 """Seconds that the end of a process may be delayed while they are being sent."""
 
@@ -24,6 +26,7 @@ LIMIT_WHEN_FAILING: Final = 1.5
 
 _LOOK: Final = 0.05
 
+_BEGINS: Final = "lifespan.startup.complete"
 _ENDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -90,7 +93,9 @@ def flush_after_lifespan(send: Send) -> Send:
         return send
 
     async def flushing(message: Message) -> None:
-        if message["type"] in _ENDS:
+        if message["type"] == _BEGINS:
+            sigterm.arm()
+        elif message["type"] in _ENDS:
             flush()
         await send(message)
 
