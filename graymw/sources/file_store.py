@@ -8,6 +8,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,12 +77,12 @@ class FileStore:
             while sum(len(each.text) for each in kept) > KEPT_BYTES and len(kept) > 1:
                 del kept[0]
             lines = "".join(json.dumps(dataclasses.asdict(each), ensure_ascii=False) + "\n" for each in kept)
-            _replace(self._history, lines)
-            _replace(self.path, change.text)
+            _replace(self._history, lines, like=self.path)
+            _replace(self.path, change.text, like=self.path)
 
     def _changes(self) -> list[Change]:
         try:
-            lines = self._history.read_text(encoding="utf-8").splitlines()
+            lines = self._history.read_text(encoding="utf-8").split("\n")  # which no text of a line holds
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -97,6 +98,7 @@ class FileStore:
         """Hold the lock of the file; it is the kernel's, so that a killed writer lets go of it."""
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
+            _give(descriptor, self.path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
@@ -112,13 +114,18 @@ class FileStore:
             ) from error
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put a file in place in one step, with the rights that the one before had."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+def _replace(path: Path, text: str, *, like: Path) -> None:
+    """Put a file in place in one step.
+
+    Args:
+        like: Whose owner and rights it gets, where that file is there.
+    """
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    rights = 0o600 if like.exists() else 0o666  # the first: until it has those of the other; the second: by the umask
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, rights)
     try:
-        rights = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            os.fchmod(file.fileno(), rights)
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123 - which it owns
+            _give(file.fileno(), like)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -126,3 +133,17 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _give(descriptor: int, like: Path) -> None:
+    """Give an open file the owner and the rights of another one, where that is there."""
+    try:
+        known = like.stat()
+    except FileNotFoundError:
+        return
+    own = os.fstat(descriptor)
+    with contextlib.suppress(OSError):  # only root gives files away; the group may be one of our own
+        if (own.st_uid, own.st_gid) != (known.st_uid, known.st_gid):
+            os.fchown(descriptor, known.st_uid, known.st_gid)
+    with contextlib.suppress(PermissionError):  # a lock of somebody else's
+        os.fchmod(descriptor, known.st_mode & 0o777)
