@@ -16,11 +16,12 @@ import typer
 from graymw.cli import terminal
 from graymw.cli.outcome import FINE, WrongUseError
 from graymw.core.comparing import Comparison, compare
-from graymw.core.document import format_of, format_of_text
+from graymw.core.document import format_of, format_of_text, parse
 from graymw.core.facts import RequestFacts
 from graymw.core.model import RuleDocument
 from graymw.editing.publishing import Author, Difference, Published, publish
 from graymw.editing.texts import Tree, edited
+from graymw.errors import RulesError
 from graymw.runtime.ports import RuleStore
 from graymw.settings.loader import load_settings
 from graymw.sources.storing import store_for
@@ -78,7 +79,7 @@ def run_with(store: RuleStore, work: Callable[[RuleStore], Any]) -> Any:
 
 def change_tree(way: Way, what: str, edit: Callable[[Tree], object]) -> int:
     """Change the document in force by a change of its tree; comments and order stay."""
-    return change_text(way, what, lambda text, format_: edited(_present(text), format_, edit))
+    return change_text(way, what, lambda text, format_: edited(_sound(text, format_), format_, edit))
 
 
 def change_text(way: Way, what: str, make: Callable[[str, str | None], str]) -> int:
@@ -105,9 +106,15 @@ def change_text(way: Way, what: str, make: Callable[[str, str | None], str]) -> 
     return FINE
 
 
-def _present(text: str) -> str:
+def _sound(text: str, format_: str | None) -> str:
+    """The text in force, where it is one that can be changed."""
     if not text.strip():
         raise WrongUseError("there is no rule document yet; put one there: graymw publish FILE")
+    try:
+        parse(text, format=format_)
+    except RulesError as error:
+        mend = "put a good one in its place: graymw publish FILE, or graymw rollback --to REVISION"
+        raise RulesError(error.problems, origin=f"the document that is there ({mend})") from error
     return text
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
-from graymw.core.document import format_of_text
+from graymw.core.document import examine, format_of_text, reading, yaml_text
+from graymw.core.document.tree import Node, Problems
 from graymw.errors import MissingExtraError, SourceError
 
 Tree: TypeAlias = MutableMapping[str, Any]
@@ -28,7 +30,7 @@ def edited(text: str, format: str | None, edit: Callable[[Tree], object]) -> str
     Args:
         text: A document that can be read.
         format: ``yaml``, ``json`` or ``toml``; found out from the text where None.
-        edit: Changes the tree in place.
+        edit: Changes the tree in place; called again where the text has to be written otherwise than by touching it up.
 
     Raises:
         SourceError: The text cannot be read as this format.
@@ -39,25 +41,75 @@ def edited(text: str, format: str | None, edit: Callable[[Tree], object]) -> str
 
 
 def _yaml(text: str, edit: Callable[[Tree], object]) -> str:
+    """Edit YAML. What stands in several places by an anchor is changed only in the one that is meant.
+
+    What the text has to say afterwards is found out by an edit of plain values, which nothing ties to each other.
+    """
     try:
         from ruamel.yaml import YAML  # noqa: PLC0415 - 60 ms that only a change needs
-        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
+        from graymw.editing.untying import untied  # noqa: PLC0415 - needs the same library
     except ImportError:
         raise MissingExtraError("ruamel.yaml", "edit") from None
+    values = _values(text)
+    edit(after := _values(text))
+    if after == values:
+        return text
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = _WIDTH
     indented = _SEQUENCE.search(text)
     offset = len(indented["item"]) - len(indented["key"]) if indented else 2
     yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
+
+    def written(tree: Any) -> str:
+        edit(tree)
+        out = io.StringIO()
+        yaml.dump(tree, out)
+        return out.getvalue().replace("\n", lines)
+
+    lines = "\r\n" if text.count("\r\n") == text.count("\n") > 0 else "\n"
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    ways: tuple[Callable[[], Any], ...] = (lambda: yaml.load(text), lambda: untied(yaml.load(text), values))
+    for way in ways:
+        with contextlib.suppress(Exception):  # what could be done to plain values fails for the library's own reasons
+            new = written(way())
+            if _says(new, after):
+                return new
+    return yaml_text.write(after)
+
+
+def _values(text: str) -> Any:
+    """What a YAML document says: plain values, of which each stands for itself.
+
+    Raises:
+        SourceError: It is none.
+    """
+    problems = Problems()
+    root = reading.read(text, problems, format="yaml")
+    errors = [problem for problem in problems.in_order() if problem.severity == "error"]
+    if root is None or errors:
+        told = "; ".join(
+            f"line {problem.line}: {problem.message}" if problem.line else problem.message for problem in errors[:3]
+        )
+        raise SourceError(f"the document is no YAML that can be changed: {told}")
+    return _plain(root)
+
+
+def _plain(node: Node) -> Any:
+    if isinstance(node.value, dict):
+        return {key: _plain(inner) for key, inner in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(inner) for inner in node.value]
+    return node.value
+
+
+def _says(text: str, values: Any) -> bool:
+    """Whether a document says this. Order counts where it means something, as in splits."""
     try:
-        tree = yaml.load(text)
-    except YAMLError as error:
-        raise SourceError(f"the document is no YAML that can be changed: {error}") from error
-    edit(tree)
-    out = io.StringIO()
-    yaml.dump(tree, out)
-    return out.getvalue()
+        return bool(_values(text) == values) and examine(text, format="yaml").document == examine(values).document
+    except SourceError:
+        return False
 
 
 def _json(text: str, edit: Callable[[Tree], object]) -> str:

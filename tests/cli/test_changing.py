@@ -200,3 +200,17 @@ def test_watch_tells_every_change_and_who_moves(rules: Path) -> None:
         third = json.loads(process.stdout.readline())
         assert any("from v1 to v2" in line for line in third["moves"])
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "broken", ["releases: []\n", "hello\n", "releases: {checkout: 5}\n", "- a\n", "releases: {a: {b\n"]
+)
+@pytest.mark.parametrize("command", [("rollback",), ("set", "checkout", "--share", "v2=1%"), ("promote", "checkout")])
+def test_a_broken_document_is_told_with_the_way_out(
+    call: Call, rules: Path, broken: str, command: tuple[str, ...]
+) -> None:
+    rules.write_text(broken)
+    outcome = call(*command, "--rules", rules, "--yes")
+    assert outcome.code == 1
+    assert "graymw rollback --to REVISION" in outcome.err
+    assert rules.read_text() == broken

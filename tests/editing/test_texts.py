@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graymw.editing.changes import promote
+from graymw.core.document import parse
+from graymw.core.model import Release
+from graymw.editing.changes import promote, set_shares, switch
 from graymw.editing.texts import Tree, edited
 from graymw.errors import MissingExtraError, SourceError
 
@@ -100,3 +103,73 @@ def test_a_missing_library_is_told_with_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'graymw\[edit\]'"):
         edited(text, None, nothing)
+
+
+SHARED = """\
+schema: 1
+releases:
+  # the first
+  cart: &cart
+    stable: v1
+    services: [cart]
+    rules:
+      - name: canary
+        split: &share {v2: 10%}  # a tenth
+  search: {stable: v1, services: [search], rules: [{name: canary, split: *share}]}
+  orders:
+    <<: *cart
+    services: [orders]
+"""
+
+
+def releases(text: str) -> dict[str, Release]:
+    return {release.name: release for release in parse(text).releases}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda tree, name: set_shares(tree, name, {"v2": "50%"}),
+        lambda tree, name: switch(tree, [name], on=False),
+        promote,
+    ],
+    ids=["set", "disable", "promote"],
+)
+@pytest.mark.parametrize("name", ["cart", "search", "orders"])
+def test_a_change_of_one_release_leaves_those_alone_that_share_its_text(
+    edit: Callable[[Tree, str], object], name: str
+) -> None:
+    before, after = releases(SHARED), releases(edited(SHARED, "yaml", lambda tree: edit(tree, name)))
+    assert [each for each in before if before[each] != after[each]] == [name]
+
+
+def test_what_is_inherited_by_a_merge_can_be_taken_out() -> None:
+    text = SHARED.replace("stable: v1\n", "stable: v1\n    enabled: false\n", 1)
+    after = releases(edited(text, "yaml", lambda tree: switch(tree, ["orders"], on=True)))
+    assert {name: each.enabled for name, each in after.items()} == {"cart": False, "search": True, "orders": True}
+
+
+def test_anchors_stay_where_nothing_else_hangs_on_the_change() -> None:
+    assert edited(SHARED, "yaml", lambda tree: tree["releases"]["orders"].update(seed="s")) == SHARED + "    seed: s\n"
+
+
+def test_comments_stay_where_shared_text_has_to_be_written_out() -> None:
+    text = edited(SHARED, "yaml", lambda tree: set_shares(tree, "search", {"v2": "50%"}))
+    assert "# the first" in text
+    assert "# a tenth" in text
+
+
+def test_ends_of_lines_stay_as_they_are() -> None:
+    text = YAML.replace("\n", "\r\n")
+    assert edited(text, "yaml", to_half) == text.replace("v2: 10%", "v2: 50%")
+
+
+def test_what_graymw_reads_otherwise_than_the_library_is_changed_as_graymw_reads_it() -> None:
+    text = "\ufeffschema: 1\nreleases: {on: {stable: v1, rules: [{match: {user: no}, use: v2}]}}\n"
+    assert releases(edited(text, "yaml", lambda tree: switch(tree, ["on"], on=False)))["on"].enabled is False
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: 1\n---\nb: 2\n", "- a\n", "a:\n\t- b\n", "a: *x\n"])
+def test_a_document_that_graymw_would_not_read_is_not_changed(text: str) -> None:
+    with pytest.raises(SourceError, match="no YAML that can be changed"):
+        edited(text, "yaml", nothing)
