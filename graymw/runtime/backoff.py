@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Final
+
+STEADY_SECONDS: Final = 1.0
+"""What went well for less than this may fail again and again."""
 
 
 class Backoff:
@@ -26,6 +30,13 @@ class Backoff:
         bound = min(self._bound, self._cap)
         self._bound = min(self._bound * 2, self._cap)
         return bound * (0.5 + self._entropy() / 2)
+
+    def went_well(self, seconds: float) -> None:
+        """Something went well for so long, then failed: the waits grow anew, or do not grow beyond a second."""
+        if seconds >= STEADY_SECONDS:
+            self.reset()
+        else:
+            self._bound = min(self._bound, STEADY_SECONDS)
 
     def reset(self) -> None:
         """Begin with the first wait again: an attempt went well."""

@@ -137,12 +137,15 @@ class DocumentKeeper:
             self._pid, self._lock = os.getpid(), threading.Lock()
         backoff = Backoff(cap=LOCAL_CAP if isinstance(source, LocalRuleSource) else REMOTE_CAP)
         while True:
+            began, has_reported = time.monotonic(), False
             try:
                 async for fetched in source.watch():
                     self._take(fetched)
-                    backoff.reset()
+                    has_reported = True
             except Exception as error:  # noqa: BLE001  whatever a source does, the last good document stays
                 self._out_of_reach(error)
+            if has_reported:
+                backoff.went_well(time.monotonic() - began)
             await asyncio.sleep(backoff.next())
 
     def _take(self, fetched: Fetched) -> bool:

@@ -199,12 +199,15 @@ class InstanceKeeper:
         """Watch for ever, anew after each trouble; the waits grow and differ between processes."""
         backoff = Backoff(cap=RETRY_CAP)
         while True:
+            began, has_reported = time.monotonic(), False
             try:
                 async for _ in begin():
-                    backoff.reset()
+                    has_reported = True
                     self.last_error = ""
             except Exception as error:  # noqa: BLE001 - whatever a registry does, what is known stays
                 self._trouble(error)
+            if has_reported:
+                backoff.went_well(time.monotonic() - began)
             await asyncio.sleep(backoff.next())
 
     def _trouble(self, error: Exception) -> None:

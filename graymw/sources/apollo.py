@@ -12,6 +12,7 @@ from typing import Final
 from graymw.errors import Problem, SettingsError
 from graymw.remote.apollo import PORT, ApolloClient, Notified, Place
 from graymw.remote.http import require
+from graymw.remote.pacing import Pace
 from graymw.remote.url import parse_backend_url
 from graymw.runtime.ports import DocumentFormat, Fetched
 from graymw.settings.access import Access
@@ -20,6 +21,8 @@ SETTING: Final = "GRAYMW_RULES"
 PAUSE_SECONDS: Final = 1.0
 """Time between two polls where the first brought no news: some stand-ins for Apollo do not hold them."""
 
+_BURST: Final = 20
+_PER_SECOND: Final = 10.0
 _EXAMPLE: Final = "apollo://127.0.0.1:8080/shop/default/rules.yaml"
 _FORMATS: Final[dict[str, DocumentFormat]] = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 _CONTENT: Final = "content"
@@ -80,7 +83,9 @@ class ApolloSource:
             seen = Notified()
             known = self._fetched(await client.configurations(seen))
             yield known
+            pace = Pace(_BURST, _PER_SECOND)
             while True:
+                await pace.step()
                 news = await client.notified(seen)
                 if news is None or news.number == seen.number:
                     await asyncio.sleep(PAUSE_SECONDS)

@@ -17,6 +17,7 @@ from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.http_api import Config, NacosHttp
 from graymw.remote.nacos.place import PUBLIC, NacosPlace, nacos_place
 from graymw.remote.nacos.session import NacosSession, NoPushError
+from graymw.remote.pacing import Pace
 from graymw.runtime.ports import DocumentFormat, Fetched
 from graymw.settings.access import Access
 from graymw.sources.nacos_story import without_story
@@ -27,6 +28,8 @@ LISTEN_SECONDS: Final = 60.0
 """How often the server is asked whether the content it last told of is still the newest, should a push be lost."""
 
 _WAIT_SECONDS: Final = 30.0
+_BURST: Final = 20
+_PER_SECOND: Final = 10.0
 _EXAMPLE: Final = "nacos://127.0.0.1:8848/rules.yaml?group=DEFAULT_GROUP&namespace=public"
 _PUSH: Final = "ConfigChangeNotifyRequest"
 _FORMATS: Final[dict[str, DocumentFormat]] = {"yaml": "yaml", "yml": "yaml", "json": "json", "toml": "toml"}
@@ -128,7 +131,9 @@ class NacosSource:
         try:
             config = await self._queried(connection, session)
             yield config
+            pace = Pace(_BURST, _PER_SECOND)
             while not connection.lost.done():
+                await pace.step()
                 told.clear()
                 changed = await self._has_another(connection, session, config)
                 if not changed:
@@ -164,7 +169,9 @@ class NacosSource:
     async def _polled(self, session: NacosSession) -> AsyncGenerator[Config | None]:
         """Ask again and again, or let the server wait, until it is time to try for pushes."""
         http = session.http
+        pace = Pace(_BURST, _PER_SECOND)
         while True:
+            await pace.step()
             config = await http.config(self.data_id)
             session.polled()
             yield config

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Final
 
 from graymw.remote.etcd.messages import Entry, KeyRange, WatchMessage
 from graymw.remote.etcd.session import Session, SilentError
+from graymw.remote.pacing import Pace
+
+READS_AT_ONCE: Final = 5
+READS_PER_SECOND: Final = 1.0
+"""A member that lags behind, or has lost its history, sends back to reading the range for as long as that lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,9 @@ async def mirror(session: Session, keys: KeyRange) -> AsyncGenerator[Changes]:
     Raises:
         SourceError: The cluster cannot be read.
     """
+    pace = Pace(READS_AT_ONCE, READS_PER_SECOND)
     while True:
+        await pace.step()
         found = await session.read(keys)
         yield Changes({entry.key: entry for entry in found.entries}, whole=True)
         async with aclosing(_followed(session, keys, found.revision)) as changes:
