@@ -282,6 +282,29 @@ assert len(begun) <= 2
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+def test_a_fork_waits_for_what_is_being_imported() -> None:
+    """Half a module would stay half a module in the new process: nobody goes on importing it there."""
+    ran = run_python(
+        FORKING
+        + """
+import sys, tempfile, pathlib
+folder = pathlib.Path(tempfile.mkdtemp())
+(folder / "slow.py").write_text("import time\\nfirst = True\\ntime.sleep(1.5)\\nwhole = True\\n")
+sys.path.insert(0, str(folder))
+async def importing():
+    import slow
+    await asyncio.Event().wait()
+watch_thread.run(importing, name="b")
+eventually(lambda: hasattr(sys.modules.get("slow"), "first"))
+child = os.fork()
+if child == 0:
+    os._exit(0 if hasattr(sys.modules["slow"], "whole") else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_a_process_may_fork_within_a_job() -> None:
     ran = run_python(
         FORKING

@@ -53,11 +53,17 @@ class Workers:
         versions = self.versions()
         return len(versions) == processes and set(versions.values()) == {version}
 
-    def wait_until(self, processes: int, version: str = "v1") -> set[int]:
-        """Wait until so many processes answer; who they are."""
-        eventually(lambda: self.all_on(version, processes), 30)
+    def wait_until(self, processes: int) -> set[int]:
+        """Wait until so many processes answer, as one instance; who they are."""
+        seen: set[int] = set()
+
+        def all_answered() -> bool:
+            seen.update(self.versions())
+            return len(seen) == processes
+
+        eventually(all_answered, 30)
         eventually(self.is_registered, 20)
-        return set(self.versions())
+        return seen
 
 
 def write_rules(folder: Path, percentage: str) -> None:
