@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from graymw.errors import Problem
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+_CONTROLS: Final = dict.fromkeys({*range(32), *range(127, 160)} - {ord("\t"), ord("\n")}, "\N{REPLACEMENT CHARACTER}")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,17 +38,22 @@ def text(value: object) -> Text:
     """A value as it is: no markup in it counts."""
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    return Text(str(value))
+    return Text(harmless(str(value)))
+
+
+def harmless(text: str) -> str:
+    """A text of a registry or a config centre without what would command the terminal."""
+    return text.translate(_CONTROLS)
 
 
 def line(text: str) -> None:
     """Write one line as it is: not wrapped, not coloured."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{harmless(text)}\n")
 
 
 def complain(text: str) -> None:
     """Write one line to standard error."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{harmless(text)}\n")
 
 
 def write_json(value: object) -> None:

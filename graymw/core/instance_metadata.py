@@ -7,6 +7,7 @@ Registries are written by many hands, so what cannot be used is left out rather 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +19,7 @@ MAX_WEIGHT: Final = 10_000
 """Heaviest instance; a registry's heavier one counts as this heavy."""
 
 _OWN: Final = ("version", "weight", "zone", "gray", "tls")
+_IN_NO_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 
 
@@ -41,13 +43,14 @@ def instance_from_metadata(
     """
     texts = {str(key): _text(value) for key, value in metadata.items() if value is not None}
     version = texts.get("version", "").strip()
+    zone = texts.get("zone", "").strip()
     return Instance(
         service=service,
         host=host,
         port=port,
-        version=version if names.is_version(version) else "",
+        version=_label(version),
         weight=_weight(texts.get("weight"), weight),
-        zone=texts.get("zone", "").strip(),
+        zone=zone if zone.isprintable() and len(zone) <= names.MAX_TEXT else "",
         tls=tls or texts.get("tls", "").strip().lower() in _TRUE,
         gray=texts.get("gray", "").strip().lower() in _TRUE,
         metadata=MappingProxyType({key: value for key, value in texts.items() if key not in _OWN}),
@@ -70,12 +73,23 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _label(written: str) -> str:
+    """A label that rules could name; another one than any proper label where it is none.
+
+    No label would stand for the stable version, and whoever wrote this one meant another.
+    """
+    if not written or names.is_version(written):
+        return written
+    plain = _IN_NO_LABEL.sub("_", written[: names.MAX_TEXT])
+    return (plain if plain[0].isalnum() else f"x{plain}")[:63] + "_"
+
+
 def _weight(written: str | None, given: float | None) -> int:
     """A share as a whole number; a fraction above nothing counts as 1, as only 0 takes an instance out."""
     for candidate in (written, given):
         try:
             weight = float(candidate) if candidate is not None else math.nan
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
         if math.isnan(weight) or weight < 0:
             continue

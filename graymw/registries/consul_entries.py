@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
+from graymw.core import names
 from graymw.core.instance_metadata import instance_from_metadata, metadata_of
 from graymw.core.instances import Instance
 
@@ -17,7 +18,6 @@ MAX_VALUE: Final = 512
 _KEY: Final = re.compile(r"(?!consul-)[A-Za-z0-9_-]{1,128}")
 _MAX_WEIGHT: Final = 65_535
 _TAG: Final = re.compile(r"(version|weight|zone|gray|tls|secure)=(.*)", re.DOTALL)
-_IN_NO_HOST: Final = frozenset(" /@?#")
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _OWN: Final = ("version", "weight", "zone", "gray", "tls", "secure")
 SECURE: Final = "secure"
@@ -46,7 +46,7 @@ def _instance(service: str, entry: Mapping[str, Any]) -> tuple[int, Instance] | 
     described = _mapping(entry.get("Service"))
     host = described.get("Address") or _mapping(entry.get("Node")).get("Address")
     port = described.get("Port")
-    if not _is_host(host) or type(port) is not int or not 0 < port < 65_536:
+    if not names.is_host(host) or type(port) is not int or not 0 < port < 65_536:
         return None
     metadata = {**_tagged(described.get("Tags")), **_mapping(described.get("Meta"))}
     secure = str(metadata.pop(SECURE, "")).strip().lower() in _TRUE
@@ -59,10 +59,6 @@ def _instance(service: str, entry: Mapping[str, Any]) -> tuple[int, Instance] | 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _is_host(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.isprintable() and not set(value) & _IN_NO_HOST and bool(value)
 
 
 def _tagged(tags: object) -> dict[str, str]:

@@ -118,7 +118,7 @@ def _split(written: object) -> _Address:
 
 def _checked(address: _Address) -> _Address:
     host, port, _ = address
-    if not isinstance(host, str) or not host or not host.isprintable() or any(char in host for char in " /@?#"):
+    if not names.is_host(host):
         raise Unreadable("the value names no host")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65_536:
         raise Unreadable("the value names no port from 1 to 65535")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from graymw.core import names
 from graymw.core.instance_metadata import instance_from_metadata, metadata_of
 from graymw.core.instances import Instance
 
@@ -75,8 +76,8 @@ def form_of(description: Mapping[str, Any]) -> dict[str, str]:
 
 def _is_fit(host: Mapping[str, Any]) -> bool:
     port = host.get("port")
-    named = isinstance(host.get("ip"), str) and host["ip"] and isinstance(port, int) and 0 < port < 65_536
-    return bool(named) and host.get("healthy", True) is True and host.get("enabled", True) is True
+    named = names.is_host(host.get("ip")) and type(port) is int and 0 < port < 65_536
+    return named and host.get("healthy", True) is True and host.get("enabled", True) is True
 
 
 def _metadata(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +98,6 @@ def _weight(host: Mapping[str, Any]) -> float:
 def _number(written: Any, otherwise: float) -> float:
     try:
         number = float(written)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return otherwise
     return number if 0 <= number < float("inf") else otherwise

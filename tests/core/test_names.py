@@ -16,6 +16,11 @@ from graymw.core import names
         (names.is_version, ["v2", "3.1-rc.1_x", "V" * 64], ["", ".1", "v 2", "v2\n", "v" * 65, "é", "v/2"]),
         (names.is_service, ["orders", "shop/orders", "a:b@c"], ["", "/orders", "a b", "a\n", "o" * 129]),
         (names.is_header, ["x-gray", "X_a.b!"], ["", "x gray", "x:", "x\n", "é"]),
+        (
+            names.is_host,
+            ["10.0.0.1", "fe80::1%eth0", "orders-7.internal", "bücher.example", "a" * 253],
+            ["", "a b", "a\r\nx: y", "a/b", "u@h", "a?b", "a#b", "[::1]", "a\\b", "a" * 254, "\x7f"],
+        ),
         (names.is_label, ["mobile, eu", "测试"], ["", " a", "a ", "a\tb", "\x7f", "x" * 129]),
     ],
 )

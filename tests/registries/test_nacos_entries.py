@@ -37,7 +37,18 @@ def test_forms_hold_the_same_as_text() -> None:
     }
 
 
-@pytest.mark.parametrize("more", [{"healthy": False}, {"enabled": False}, {"ip": ""}, {"port": 0}, {"port": "80"}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"healthy": False},
+        {"enabled": False},
+        {"ip": ""},
+        {"ip": "h\r\nx: y"},
+        {"port": True},
+        {"port": 0},
+        {"port": "80"},
+    ],
+)
 def test_what_takes_no_calls_is_left_out(more: dict[str, Any]) -> None:
     assert [one.port for one in instances_of("orders", [host(**more), host(81)])] == [81]
 
@@ -54,6 +65,7 @@ def test_each_place_is_told_once() -> None:
         (((0.25, "3"), (1.0, "0.1")), [300, 10]),
         (((0.0, "5"), (1.0, None)), [0, 1]),
         (((None, None), (1.0, "much")), [1, 1]),
+        (((10**400, None), (1.0, None)), [1, 1]),
         (((float("nan"), None), (-1, None)), [1, 1]),
     ],
 )

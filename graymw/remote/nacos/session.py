@@ -15,11 +15,16 @@ from graymw.remote.nacos.credentials import Memory
 from graymw.remote.nacos.http2 import is_installed
 from graymw.remote.nacos.http_api import NacosHttp
 from graymw.remote.nacos.place import NacosPlace
+from graymw.remote.pacing import Pace
 from graymw.settings.access import Access
 
 _FIRST_PAUSE: Final = 2.0
 _LONGEST_PAUSE: Final = 60.0
 """How long to poll a server that answers but does not push, before it is tried again."""
+
+_OPENINGS_AT_ONCE: Final = 5
+_OPENINGS_PER_SECOND: Final = 1.0
+"""A server may ask to connect anew; one that does so again and again is not followed in a busy loop."""
 
 _SHARED_SECONDS: Final = 1.0
 """How long the watches of a process share the failure of one of them."""
@@ -58,6 +63,7 @@ class NacosSession:
         self._module = module
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._openings = Pace(_OPENINGS_AT_ONCE, _OPENINGS_PER_SECOND)
         self._connection: NacosConnection | None = None
         self._pause = _FIRST_PAUSE
         self._push_from = 0.0
@@ -83,6 +89,7 @@ class NacosSession:
             if self._failed_at is not None and self._clock() < self._failed_at + _SHARED_SECONDS:
                 raise NoPushError(self._why_not)
             await self._drop()
+            await self._openings.step()
             self._connection = await self._opened()
             self._pause, self._failed_at = _FIRST_PAUSE, None
             return self._connection
