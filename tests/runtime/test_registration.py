@@ -11,6 +11,7 @@ from waiting import eventually
 from graymw.core.instances import Instance
 from graymw.errors import SourceError
 from graymw.runtime import counters
+from graymw.runtime.forks import forks
 from graymw.runtime.registration import Registration
 from graymw.runtime.watching import WatchThread
 from graymw.settings.schema import Settings
@@ -187,3 +188,50 @@ def test_of_several_processes_one_speaks_and_the_last_takes_the_instance_out(
     eventually(lambda: second.there)
     other.stop()
     assert not second.there
+
+
+def forked(registration: Registration, thread: WatchThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fork of a worker does in the process that forks."""
+    thread.stop()
+    monkeypatch.setattr(forks, "workers", forks.workers + 1)
+    thread.start()
+
+
+def test_a_master_leaves_the_instance_to_its_workers(
+    thread: WatchThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graymw.runtime.registration.SPEAKER_SECONDS", 0.01)
+    monkeypatch.setattr("graymw.runtime.registration.listening", lambda: ())
+    book, others = Book(), WatchThread()
+    master = standing(book, thread, tmp_path)
+    eventually(lambda: book.there)
+    forked(master, thread, monkeypatch)
+    worker = standing(book, others, tmp_path)
+    eventually(lambda: worker.instance and book.asked.count("register") == 2)
+    assert worker.stop(), "the master does not count"
+    master.stop()
+    assert book.asked.count("deregister") == 1
+    others.stop()
+
+
+def test_a_master_whose_workers_are_gone_takes_the_instance_back_while_it_listens(
+    thread: WatchThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graymw.runtime.registration.SPEAKER_SECONDS", 0.01)
+    monkeypatch.setattr("graymw.runtime.registration.STAND_BACK_SECONDS", 0.05)
+    monkeypatch.setattr("graymw.runtime.registration.listening", lambda: (("127.0.0.1", 8001),))
+    book = Book()
+    master = standing(book, thread, tmp_path)
+    eventually(lambda: book.there)
+    forked(master, thread, monkeypatch)
+    eventually(lambda: book.asked.count("register") == 2)
+    assert master.stop()
+
+
+def test_helpers_that_a_process_forks_do_not_register(thread: WatchThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "is_helper", True)
+    book = Book()
+    registration = standing(book, thread)
+    eventually(lambda: not thread._watches)
+    assert not registration.stop()
+    assert book.asked == []

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -110,21 +109,6 @@ def test_the_instance_has_left_before_connections_are_refused(server: str, etcd:
         eventually(lambda: not running.is_registered())
         assert running.versions(), "somebody still answers"
         running.service.process.wait(20)
-
-
-def test_a_master_leaves_the_instance_to_its_workers(etcd: Etcd, tmp_path: Path) -> None:
-    """It listens until the last of them has ended, and yet it is not there for callers."""
-    command = SERVERS["gunicorn-gthread-preload"]
-    with workers(command, etcd, tmp_path) as running:
-        running.wait_until(2)
-        with ThreadPoolExecutor(1) as asking:
-            slow = asking.submit(running.service.ask, "/3")
-            eventually(running.versions)
-            running.service.process.send_signal(signal.SIGTERM)
-            eventually(lambda: not running.is_registered(), 10)
-            slow.exception()
-        running.service.process.wait(20)
-        assert not running.is_registered()
 
 
 def test_helpers_of_a_server_are_no_workers(etcd: Etcd, tmp_path: Path) -> None:
