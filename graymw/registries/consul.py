@@ -27,6 +27,9 @@ one address (``limits.http_max_conns_per_client``), shared by all processes ther
 POLL_SECONDS: Final = 2.0
 _POLLS_AT_ONCE: Final = 2
 
+_OWN: Final = "consul"
+"""The service that Consul's servers register for themselves: their RPC port, which no application calls."""
+
 
 def registry_url(url: str) -> BackendUrl:
     """Take a registry's URL apart: ``consul://HOST:8500?datacenter=&namespace=&tag=``.
@@ -103,7 +106,9 @@ class ConsulServices:
         async with aclosing(self._blocking("/v1/catalog/services", {})) as answers:
             async for answer in answers:
                 services = _tags(answer, self.name)
-                found = frozenset(name for name, tags in services.items() if not self._tag or self._tag in tags)
+                found = frozenset(
+                    name for name, tags in services.items() if name != _OWN and (not self._tag or self._tag in tags)
+                )
                 if found != seen:
                     yield found
                     seen = found
