@@ -28,6 +28,8 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Longest answer that is read, in bytes."""
 
 CONNECT_SECONDS: Final = 3.0
+READ_SECONDS: Final = 30.0
+"""How long a whole answer may take once it should have begun: one that trickles in would be waited for for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Answer:
     @property
     def shown(self) -> str:
         """Beginning of the body for a message, on one line."""
-        return " ".join(self.text[:200].split())
+        line = " ".join(self.text[:200].split())
+        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
 class HttpClient:
@@ -119,13 +122,21 @@ class HttpClient:
 
         Args:
             path: With its leading slash, encoded.
-            timeout: Seconds in which the answer must begin.
+            timeout: Seconds in which the answer must begin; it must end ``READ_SECONDS`` later.
 
         Raises:
             SourceError: No server can be reached, or none answers in time.
         """
         body = {"params": params, "json": json, "data": data, "content": content, "headers": headers}
-        async with self._sent(method, path, body, timeout or self._timeout) as response:
+        seconds = timeout or self._timeout
+        try:
+            async with asyncio.timeout(seconds * len(self._base_urls) + READ_SECONDS):
+                return await self._answer(method, path, body, seconds)
+        except TimeoutError:
+            raise SourceError(f"{self._backend}: the answer to {path} does not end; check what listens there") from None
+
+    async def _answer(self, method: str, path: str, body: Mapping[str, Any], seconds: float) -> Answer:
+        async with self._sent(method, path, body, seconds) as response:
             read = bytearray()
             with self._told(response.url):
                 async for chunk in response.aiter_bytes():

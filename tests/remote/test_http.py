@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 import time
@@ -246,3 +247,42 @@ def test_a_missing_library_is_told_with_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "httpx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'graymw\[consul\]'"):
         client("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "trickle", [b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b"HTTP/1.1 200 OK\r\nx-endless: "]
+)
+def test_an_answer_that_trickles_in_is_given_up(trickle: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "READ_SECONDS", 0.3)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(trickle)
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = HttpClient([f"http://127.0.0.1:{port}"], Access(), backend="consul", timeout=0.2)
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(SourceError, match="does not end; check what listens there"):
+                    await client.request("GET", "/x")
+        finally:
+            await client.close()
+            await asyncio.wait_for(ended.wait(), 20)
+            server.close()
+
+    asyncio.run(run())
+
+
+def test_what_an_answer_shows_is_one_line_that_commands_nothing() -> None:
+    assert http.Answer(500, {}, b"a\r\n b\x1b[2J").shown == "a b\N{REPLACEMENT CHARACTER}[2J"
