@@ -17,6 +17,22 @@ settings.register_profile("ci", parent=settings.get_profile("untimed"), derandom
 settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the work (pytest-xdist): a file is one piece of it, a backend's laws are another."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_piece(item)))
+
+
+def _piece(item: pytest.Item) -> str:
+    folder = item.path.parent.name
+    variant = next(iter(getattr(getattr(item, "callspec", None), "params", {}).values()), "")
+    if "nacos" in item.nodeid:
+        return "nacos"  # each worker would start servers of its own, of 600 MB each
+    if folder == "contract" and isinstance(variant, str):
+        return f"contract-{variant.partition('-')[0]}"
+    return str(item.path)
+
+
 @pytest.fixture(autouse=True)
 def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No settings in the environment, no engine, no counts; state files go to a folder of the test."""

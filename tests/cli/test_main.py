@@ -83,7 +83,7 @@ class TestWrongUse:
         [
             (["chek"], "graymw", "No such command 'chek'"),
             (["check", "--foo"], "graymw check", "No such option: --foo"),
-            (["check", "a", "b"], "graymw check", "unexpected extra argument"),
+            (["diff", "a", "b", "c"], "graymw diff", "unexpected extra argument"),
         ],
     )
     def test_it_is_told_in_one_line(self, call: Call, arguments: list[str], path: str, told: str) -> None:
