@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Final
@@ -75,6 +74,7 @@ class InstanceKeeper:
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
+        self._ends: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def name(self) -> str:
@@ -138,6 +138,7 @@ class InstanceKeeper:
 
     async def _follow(self) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+        self._ends.clear()  # after a fork: those of the parent's loop
         try:
             if isinstance(self.source, CatalogueSource):
                 await self._keep_all(self.source)
@@ -145,6 +146,9 @@ class InstanceKeeper:
                 await self._keep_each(self.source)
         finally:
             self._loop = self._changed = None
+            for end in self._ends.values():
+                end.cancel()
+            self._ends.clear()
             await self.source.close()
 
     async def _keep_all(self, source: CatalogueSource) -> None:
@@ -228,14 +232,20 @@ class InstanceKeeper:
             self._known[service] = now
             counters.count("registry.changed")
             log.debug("%s has %d instances", service, len(now))
-        later = holding.next_end()
-        if later is not None and self._loop is not None:
-            self._loop.call_later(later, self._let_go, service, os.getpid())
+        self._look_again(service, holding.next_end())
 
-    def _let_go(self, service: str, pid: int) -> None:
+    def _look_again(self, service: str, seconds: float | None) -> None:
+        """Look again when the time of what is held is over; once, however many reports there are until then."""
+        planned = self._ends.pop(service, None)
+        if planned is not None:
+            planned.cancel()
+        if seconds is not None and self._loop is not None:
+            self._ends[service] = self._loop.call_later(seconds, self._let_go, service)
+
+    def _let_go(self, service: str) -> None:
         """The time of what was held is over."""
         holding = self._held[service]
-        if pid == os.getpid() and holding.next_end() is not None:
+        if holding.next_end() is not None:
             self._report(service, holding.reported, reconnected=False)
 
 

@@ -278,3 +278,22 @@ def test_connections_are_let_go_when_it_stops(thread: WatchThread) -> None:
     keeper.stop()
     eventually(lambda: source.closed == 1)
     assert ports(keeper) == [1]
+
+
+def test_however_many_reports_come_while_something_is_held_it_is_let_go_once(thread: WatchThread) -> None:
+    looks: list[str] = []
+
+    class Counting(InstanceKeeper):
+        def _let_go(self, service: str) -> None:
+            looks.append(service)
+            super()._let_go(service)
+
+    source = Script()
+    keeper = Counting(source, thread=thread, hold_seconds=0.3)
+    keeper.want(["orders"])
+    keeper.start()
+    source.says("orders", (instance(1), instance(2)))
+    for turn in range(200):
+        source.says("orders", (instance(3 + turn % 2),))
+    eventually(lambda: ports(keeper) == [4])
+    assert len(looks) <= 20
