@@ -32,17 +32,14 @@ SERVERS: Final = {
     "gunicorn-gthread-preload": (*GUNICORN, "-k", "gthread", "--threads", "3", "--preload", "service:wsgi"),
     "gunicorn-gevent": (*GUNICORN, "-k", "gevent", "service:wsgi"),
     "gunicorn-gevent-preload": (*GUNICORN, "-k", "gevent", "--preload", "service:wsgi"),
+    "gunicorn-uvicorn": (*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "service:asgi"),
+    "gunicorn-uvicorn-preload": (*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "--preload", "service:asgi"),
     "gunicorn-asgi": (*GUNICORN, "-k", "asgi", "service:asgi"),
     "gunicorn-asgi-preload": (*GUNICORN, "-k", "asgi", "--preload", "service:asgi"),
 }
 
 
-OUTSIDE: Final = {
-    "gunicorn-sync-preload",
-    "gunicorn-gthread-preload",
-    "gunicorn-gevent-preload",
-    "gunicorn-asgi-preload",
-}
+OUTSIDE: Final = {server for server in SERVERS if server.endswith("-preload")}
 """Whose master runs the application too, and watches."""
 
 
@@ -98,6 +95,7 @@ EARLY: Final = {
     "uvicorn": UVICORN,
     "gunicorn-gthread": SERVERS["gunicorn-gthread"],
     "gunicorn-gevent": SERVERS["gunicorn-gevent"],
+    "gunicorn-uvicorn-preload": SERVERS["gunicorn-uvicorn-preload"],
 }
 
 
