@@ -11,6 +11,7 @@ from typing import Any, Final
 from graymw.core.instances import Instance
 from graymw.errors import Problem, SettingsError, SourceError
 from graymw.registries.nacos_entries import instances_of
+from graymw.remote.http import require
 from graymw.remote.loop_bound import LoopBound
 from graymw.remote.nacos.connection import RESET, NacosConnection
 from graymw.remote.nacos.credentials import Memory
@@ -52,9 +53,11 @@ class NacosServices:
 
     Raises:
         SettingsError: The URL is no such URL.
+        MissingExtraError: The HTTP library is not installed.
     """
 
     def __init__(self, url: str, access: Access, *, poll_seconds: float = POLL_SECONDS) -> None:
+        require("nacos")
         self._place = registry_place(url)
         self._cluster = self._place.url.query.get("cluster", "")
         self._poll_seconds = poll_seconds

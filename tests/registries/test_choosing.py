@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -55,3 +56,13 @@ def test_a_missing_library_is_told_as_what_is_wrong_with_the_setting(monkeypatch
     monkeypatch.setattr("graymw.remote.dns.find_spec", lambda name: None)
     told = refused(registry_for, Settings(registry="dns://127.0.0.1/mesh.test"))
     assert told == "GRAYMW_REGISTRY: dnspython is not installed; pip install 'graymw[dns]'"
+
+
+@pytest.mark.parametrize("backend", ["consul", "etcd", "nacos", "kubernetes"])
+def test_a_registry_without_its_http_library_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr("graymw.remote.http.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    told = refused(registry_for, Settings(registry=f"{backend}://127.0.0.1"))
+    assert told == f"GRAYMW_REGISTRY: httpx is not installed; pip install 'graymw[{backend}]'"
