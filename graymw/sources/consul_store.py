@@ -18,6 +18,7 @@ from graymw.remote.loop_bound import LoopBound
 from graymw.runtime.ports import Change, Fetched
 from graymw.settings.access import Access
 from graymw.sources.consul import SETTING, ConsulSource, path_of
+from graymw.sources.packing import change_told
 
 KEPT_CHANGES: Final = 200
 """Changes that the history keeps."""
@@ -157,7 +158,7 @@ def _packed(change: Change) -> bytes:
 
 def _unpacked(content: bytes) -> Change | None:
     """A change; None for what another hand has put there."""
-    with contextlib.suppress(ValueError, TypeError, zlib.error):
+    with contextlib.suppress(ValueError, RecursionError, zlib.error):
         plain = content if content.startswith(b"{") else zlib.decompressobj().decompress(content, _MAX_CHANGE)
-        return Change(**json.loads(plain))
+        return change_told(plain)
     return None

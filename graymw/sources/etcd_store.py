@@ -15,6 +15,7 @@ from graymw.remote.etcd.session import Session
 from graymw.runtime.ports import Change, Fetched
 from graymw.settings.access import Access
 from graymw.sources.etcd import RulesKey
+from graymw.sources.packing import change_told
 
 KEPT_CHANGES: Final = 200
 """Changes that the history keeps."""
@@ -138,7 +139,7 @@ def _told(change: Change) -> bytes:
 
 def _change(entry: Entry) -> Change | None:
     """The change that an entry of the history tells; None where another hand wrote it."""
-    with contextlib.suppress(ValueError, TypeError, OSError, EOFError, zlib.error):
+    with contextlib.suppress(ValueError, RecursionError, OSError, EOFError, zlib.error):
         told = gzip.decompress(entry.value) if entry.value.startswith(b"\x1f\x8b") else entry.value
-        return Change(**json.loads(told))
+        return change_told(told)
     return None

@@ -17,6 +17,7 @@ from typing import Final
 from graymw.errors import ConflictError, SourceError
 from graymw.runtime.ports import Change, Fetched
 from graymw.sources.file import FileSource
+from graymw.sources.packing import change_told
 
 KEPT_CHANGES: Final = 200
 """Changes that the history keeps."""
@@ -89,8 +90,8 @@ class FileStore:
             raise SourceError(f"{self._history}: {error.strerror or error}; mend who may read it") from error
         found = []
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # a line by another hand
-                found.append(Change(**json.loads(line)))
+            with contextlib.suppress(ValueError, RecursionError):  # a line by another hand
+                found.append(change_told(line))
         return found
 
     @contextmanager

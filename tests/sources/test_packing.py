@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 
 import pytest
@@ -35,6 +36,13 @@ def test_either_way_of_compressing_is_read() -> None:
 )
 def test_what_another_hand_wrote_is_passed_over(content: bytes) -> None:
     assert unpacked(content) is None
+
+
+@pytest.mark.parametrize(
+    "field", [{"at": "soon"}, {"at": True}, {"at": -1}, {"at": 1e300}, {"revision": 7}, {"text": None}, {"who": ["a"]}]
+)
+def test_a_change_whose_fields_are_none_of_a_change_is_passed_over(field: dict[str, object]) -> None:
+    assert unpacked(json.dumps({**json.loads(packed(CHANGE)), **field}).encode()) is None
 
 
 @given(st.binary(max_size=64))
