@@ -70,7 +70,10 @@ def metadata_of(instance: Instance) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    except (ValueError, RecursionError):  # numbers and trees that are too long for it
+        return ""
 
 
 def _label(written: str) -> str:

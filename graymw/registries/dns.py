@@ -122,7 +122,7 @@ class _Look:
     async def _listed(self, name: str) -> _Found:
         """Where the records of the best priority that has addresses at all point to (RFC 2782)."""
         answer = await self._client.services(name)
-        records = [record for record in answer.records if record.target != "."]
+        records = [record for record in answer.records if record.target != "." and record.port]
         seconds = answer.ttl
         for priority in sorted({record.priority for record in records}):
             group = [record for record in records if record.priority == priority]

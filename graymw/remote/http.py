@@ -57,7 +57,7 @@ class Answer:
         """
         try:
             return json_.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SourceError(f"the answer (status {self.status}) is no JSON: {self.shown}") from None
 
     @property

@@ -51,3 +51,10 @@ def test_an_instance_without_a_label_is_a_stable_one(written: str | None) -> Non
 @pytest.mark.parametrize("zone", ["a\r\nb", "\x1b[2J", "z" * 500])
 def test_a_zone_that_no_zone_is_called_is_none(zone: str) -> None:
     assert read({"zone": zone}).zone == ""
+
+
+def test_a_value_that_is_too_long_to_be_told_is_empty() -> None:
+    tree: list[object] = []
+    for _ in range(100_000):
+        tree = [tree]
+    assert read({"rack": tree, "row": 10**5_000, "version": "v1"}).metadata == {"rack": "", "row": ""}
