@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import json as json_
 import logging
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 16 * 1024 * 1024
 """Longest answer that is read, in bytes."""
 
+MAX_SHOWN: Final = 4096
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 30.0
 """How long a whole answer may take once it should have begun: one that trickles in would be waited for for ever."""
@@ -38,11 +40,13 @@ class Answer:
 
     Attributes:
         headers: Names in lower case.
+        unshown: Credentials that were sent along, which some servers repeat in their errors.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    unshown: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:
@@ -63,7 +67,10 @@ class Answer:
     @property
     def shown(self) -> str:
         """Beginning of the body for a message, on one line."""
-        line = " ".join(self.text[:200].split())
+        text = self.text[:MAX_SHOWN]
+        for secret in self.unshown:
+            text = text.replace(secret, "***")
+        line = " ".join(text[:200].split())
         return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
@@ -143,7 +150,7 @@ class HttpClient:
                     read += chunk
                     if len(read) > MAX_BODY:
                         raise SourceError(f"{self._backend}: the answer to {path} is longer than {MAX_BODY} bytes")
-            return Answer(response.status_code, _lowered(response.headers), bytes(read))
+            return Answer(response.status_code, _lowered(response.headers), bytes(read), _credentials(body))
 
     @asynccontextmanager
     async def lines(
@@ -309,3 +316,16 @@ def tls_context(access: Access, backend: str) -> ssl.SSLContext:
 
 def _lowered(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def _credentials(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Values of a request that no message repeats, the longest first; too short ones would be found anywhere."""
+    parts = (body.get("headers"), body.get("params"), body.get("data"), body.get("json"))
+    named = [(name, value) for part in parts if isinstance(part, Mapping) for name, value in part.items()]
+    found = {value for name, value in named if isinstance(value, str) and _SECRET.search(name)}
+    found |= {value.partition(" ")[2] for value in found}
+    return tuple(sorted((value for value in found if len(value) >= MIN_SECRET), key=len, reverse=True))
+
+
+MIN_SECRET: Final = 6
+_SECRET: Final = re.compile(r"auth|token|pass|secret|signature", re.IGNORECASE)

@@ -286,3 +286,31 @@ def test_an_answer_that_trickles_in_is_given_up(trickle: bytes, monkeypatch: pyt
 
 def test_what_an_answer_shows_is_one_line_that_commands_nothing() -> None:
     assert http.Answer(500, {}, b"a\r\n b\x1b[2J").shown == "a b\N{REPLACEMENT CHARACTER}[2J"
+
+
+def test_credentials_that_a_server_repeats_are_not_shown() -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+        seen.append(head + body)
+        writer.write(b"HTTP/1.1 500 X\r\nconnection: close\r\n\r\n" + body + head)
+        await writer.drain()
+        writer.close()
+
+    async def run() -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        client = HttpClient([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], Access(), backend="consul")
+        headers = {"x-consul-token": "tokentoken", "authorization": "Bearer bearerbearer"}
+        data = {"username": "ann", "password": "passwordofann"}
+        answer = await client.request("POST", "/x", data=data, headers=headers)
+        await client.close()
+        server.close()
+        return answer.shown
+
+    shown = asyncio.run(run())
+    for secret in ("tokentoken", "bearerbearer", "passwordofann"):
+        assert secret.encode() in seen[0]
+        assert secret not in shown
+    assert "username=ann" in shown
