@@ -98,18 +98,42 @@ async def publish(
         confirmed = difference.lines
         change = Change(after, difference.after.revision, clock(), author.who, author.what, author.why)
         try:
-            if before and difference.before is not None and not await store.history(1):
+            if before and difference.before is not None and not await _has_history(store):
                 found = Change(before, difference.before.revision, clock(), "", FOUND)
                 await store.write(found, expected=fetched.version)
                 fetched = await store.read()
                 if _text(fetched) != before:
                     continue
-            await store.write(change, expected=fetched.version)
+            await _write(store, change, fetched.version)
         except ConflictError:
             await asyncio.sleep(random.uniform(0, 0.02 * (conflicts + 1)))  # noqa: S311 - only to get out of step
             continue
         return Published(difference, change, conflicts)
     raise SourceError(f"{store.name} changed {ATTEMPTS} times while it was being written; try again later")
+
+
+async def _has_history(store: RuleStore) -> bool:
+    """Whether the document that is there is in the history; who may not read it need not be kept from writing."""
+    try:
+        return bool(await store.history(1))
+    except SourceError:
+        return True
+
+
+async def _write(store: RuleStore, change: Change, expected: str) -> None:
+    """Write; where the answer is lost, look whether it was written."""
+    try:
+        await store.write(change, expected=expected)
+    except ConflictError:
+        raise
+    except SourceError as error:
+        try:
+            now = await store.read()
+        except SourceError:
+            told = "whether it was written is not known: graymw history tells once it can be reached again"
+            raise SourceError(f"{error}; {told}") from error
+        if now.version == expected or _text(now) != change.text:
+            raise
 
 
 async def change_of(store: RuleStore, revision: str, *, limit: int = 1_000) -> Change:

@@ -10,7 +10,7 @@ from graymw.editing.changes import set_shares
 from graymw.editing.publishing import ATTEMPTS, Author, Difference, Published, change_of, publish
 from graymw.editing.texts import edited
 from graymw.errors import ConflictError, RulesError, SourceError
-from graymw.runtime.ports import Change
+from graymw.runtime.ports import Change, Fetched
 from graymw.sources.file_store import FileStore
 
 RULES = "schema: 1\nreleases:\n  checkout:\n    stable: v1\n    rules:\n      - split: {v2: 10%}  # a few\n"
@@ -122,3 +122,53 @@ def test_a_revision_is_found_by_its_first_digits(store: FileStore) -> None:
         asyncio.run(change_of(store, "zzz"))
     with pytest.raises(SourceError, match="several revisions begin with"):
         asyncio.run(change_of(store, ""))
+
+
+class Lossy(FileStore):
+    """A store that loses the answer to a write, before or after it was done."""
+
+    is_written = True
+    is_there = True
+    lost = False
+
+    async def write(self, change: Change, *, expected: str) -> None:
+        if self.is_written:
+            await super().write(change, expected=expected)
+        self.lost = change.what == ANN.what
+        if self.lost:
+            raise SourceError("no answer in time")
+
+    async def read(self) -> Fetched:
+        if self.lost and not self.is_there:
+            raise SourceError("out of reach")
+        return await super().read()
+
+
+def test_a_write_whose_answer_was_lost_is_looked_for(store: FileStore) -> None:
+    lossy = Lossy(store.path)
+    done = published(lossy, share("20%"))
+    assert done.change is not None
+    assert lossy.path.read_text() == RULES.replace("10%", "20%")
+
+
+def test_a_write_that_was_not_done_is_told(store: FileStore) -> None:
+    lossy = Lossy(store.path)
+    lossy.is_written = False
+    with pytest.raises(SourceError, match=r"^no answer in time$"):
+        published(lossy, share("20%"))
+
+
+def test_a_write_of_which_nothing_is_known_is_told_as_such(store: FileStore) -> None:
+    lossy = Lossy(store.path)
+    lossy.is_there = False
+    with pytest.raises(SourceError, match="no answer in time; whether it was written is not known: graymw history"):
+        published(lossy, share("20%"))
+
+
+def test_who_may_not_read_the_history_may_write_all_the_same(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_limit: int) -> list[Change]:
+        raise SourceError("administrators only")
+
+    monkeypatch.setattr(store, "history", refuse)
+    assert published(store, share("20%")).change is not None
+    assert store.path.read_text() == RULES.replace("10%", "20%")
