@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from graymw.core.document import examine, format_of_text, reading, yaml_text
 from graymw.core.document.tree import Node, Problems
+from graymw.editing.headings import with_headings
 from graymw.errors import MissingExtraError, SourceError
 
 Tree: TypeAlias = MutableMapping[str, Any]
@@ -66,7 +67,7 @@ def _yaml(text: str, edit: Callable[[Tree], object]) -> str:
         edit(tree)
         out = io.StringIO()
         yaml.dump(tree, out)
-        return out.getvalue().replace("\n", lines)
+        return with_headings(text, out.getvalue()).replace("\n", lines)
 
     lines = "\r\n" if text.count("\r\n") == text.count("\n") > 0 else "\n"
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")

@@ -173,3 +173,36 @@ def test_what_graymw_reads_otherwise_than_the_library_is_changed_as_graymw_reads
 def test_a_document_that_graymw_would_not_read_is_not_changed(text: str) -> None:
     with pytest.raises(SourceError, match="no YAML that can be changed"):
         edited(text, "yaml", nothing)
+
+
+NEIGHBOURS = """\
+releases:
+  checkout:
+    stable: v1
+    rules:            # top to bottom
+      - name: testers
+        match: {header: {x-gray-version: "true"}}
+        use: v2
+      # slowly
+      - name: canary
+        split: {v2: 10%}   # a tenth
+
+  # search is another team's,
+  # ask them
+  search:
+    stable: v1
+"""
+
+
+def test_a_comment_stays_above_what_follows_the_part_that_is_taken_out() -> None:
+    promoted = edited(NEIGHBOURS, "yaml", lambda tree: promote(tree, "checkout"))
+    before, after = NEIGHBOURS.index("    stable: v1\n    rules"), NEIGHBOURS.index("\n  # search")
+    assert promoted == NEIGHBOURS[:before] + "    stable: v2\n" + NEIGHBOURS[after:]
+
+
+def test_a_comment_stays_above_what_follows_a_rule_that_is_taken_out() -> None:
+    def without_canary(tree: Tree) -> None:
+        del tree["releases"]["checkout"]["rules"][1]
+
+    shorter = edited(NEIGHBOURS, "yaml", without_canary)
+    assert "\n\n  # search is another team's,\n  # ask them\n  search:\n" in shorter
