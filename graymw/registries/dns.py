@@ -186,7 +186,7 @@ class _Hosts:
             except SourceError as error:
                 failures.append(error)
                 counters.count("registry.dns.host")
-                counters.once(log, f"dns:{target}", logging.WARNING, "an instance cannot be found: %s", error)
+                counters.some(log, "dns", target, logging.WARNING, "an instance cannot be found: %s", error)
                 return known._replace(until=now) if known else _Host((), now)
             return _Host(answer.addresses, now + max(answer.ttl, FLOOR_SECONDS))
 

@@ -224,7 +224,7 @@ def _leave_out(key: bytes, error: Unreadable) -> None:
     counters.count("registry.unreadable")
     shown = key.decode("utf-8", "backslashreplace")
     told = "etcd holds %s, which is no instance: %s; it is left out"
-    counters.once(log, f"etcd:unreadable:{shown}", logging.WARNING, told, shown, error)
+    counters.some(log, "etcd:unreadable", shown, logging.WARNING, told, shown, error)
 
 
 def _distinct(found: Iterable[tuple[int, Instance]]) -> tuple[Instance, ...]:

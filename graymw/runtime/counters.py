@@ -13,11 +13,15 @@ from typing import Final
 MAX_NAMES: Final = 1_000
 """Distinct names and log keys that are kept; what comes after them is counted under ``OVERFLOW``."""
 
+MAX_OF_A_KIND: Final = 32
+"""Log keys from outside that are kept of each kind."""
+
 OVERFLOW: Final = "counters.overflow"
 
 _lock = threading.Lock()
 _counts: dict[str, int] = {}
 _logged: set[str] = set()
+_logged_of: dict[str, set[str]] = {}
 
 
 def count(name: str, n: int = 1) -> None:
@@ -43,6 +47,20 @@ def once(
     logger.log(level, message, *args, exc_info=exc_info)
 
 
+def some(logger: logging.Logger, kind: str, key: str, level: int, message: str, *args: object) -> None:
+    """As ``once``, for keys from outside: of one kind at most ``MAX_OF_A_KIND`` are told, so that others still are.
+
+    Args:
+        kind: What the keys are of; never a value from outside.
+    """
+    with _lock:
+        known = _logged_of.setdefault(kind, set())
+        if key in known or len(known) >= MAX_OF_A_KIND:
+            return
+        known.add(key)
+    logger.log(level, message, *args)
+
+
 def snapshot() -> dict[str, int]:
     """All counters now, by name."""
     with _lock:
@@ -54,6 +72,7 @@ def reset() -> None:
     with _lock:
         _counts.clear()
         _logged.clear()
+        _logged_of.clear()
 
 
 def _after_fork_in_child() -> None:

@@ -60,3 +60,11 @@ def test_a_forked_process_counts_for_itself() -> None:
         os._exit(counters.snapshot()["x"])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     assert counters.snapshot() == {"x": 3}
+
+
+def test_keys_from_outside_leave_room_for_others(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(2 * counters.MAX_NAMES):
+        counters.some(log, "stranger", str(number), logging.WARNING, "stranger %d", number)
+    counters.once(log, "important", logging.WARNING, "important")
+    assert len(caplog.messages) == counters.MAX_OF_A_KIND + 1
+    assert caplog.messages[-1] == "important"

@@ -122,7 +122,7 @@ class Catalogue:
         try:
             slice_ = read_slice(found, self._options)
         except UnclearPortError as error:
-            counters.once(log, f"kubernetes:port:{error}", logging.WARNING, "%s", error)
+            counters.some(log, "kubernetes:port", str(error), logging.WARNING, "%s", error)
             slice_ = None
         except _MALFORMED as error:
             _malformed("EndpointSlice", key, error)
