@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from graymw.core.document import examine, format_of_text, reading, yaml_text
 from graymw.core.document.tree import Node, Problems
 from graymw.editing.headings import with_headings
-from graymw.errors import MissingExtraError, SourceError
+from graymw.errors import SourceError
 
 Tree: TypeAlias = MutableMapping[str, Any]
 
@@ -35,7 +35,6 @@ def edited(text: str, format: str | None, edit: Callable[[Tree], object]) -> str
 
     Raises:
         SourceError: The text cannot be read as this format.
-        MissingExtraError: The library that keeps this format's layout is not installed.
     """
     change = _CHANGES[format or format_of_text(text)]
     return change(text, edit)
@@ -46,12 +45,10 @@ def _yaml(text: str, edit: Callable[[Tree], object]) -> str:
 
     What the text has to say afterwards is found out by an edit of plain values, which nothing ties to each other.
     """
-    try:
-        from ruamel.yaml import YAML  # noqa: PLC0415 - 60 ms that only a change needs
+    from ruamel.yaml import YAML  # noqa: PLC0415 - 60 ms that only a change needs
 
-        from graymw.editing.untying import untied  # noqa: PLC0415 - needs the same library
-    except ImportError:
-        raise MissingExtraError("ruamel.yaml", "edit") from None
+    from graymw.editing.untying import untied  # noqa: PLC0415 - brings the same library
+
     values = _values(text)
     edit(after := _values(text))
     if after == values:
@@ -127,11 +124,9 @@ def _json(text: str, edit: Callable[[Tree], object]) -> str:
 
 
 def _toml(text: str, edit: Callable[[Tree], object]) -> str:
-    try:
-        import tomlkit  # noqa: PLC0415 - only a change needs it
-        from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
-    except ImportError:
-        raise MissingExtraError("tomlkit", "edit") from None
+    import tomlkit  # noqa: PLC0415 - only a change needs it
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
     try:
         tree = tomlkit.parse(text)
     except TOMLKitError as error:

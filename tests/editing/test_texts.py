@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +12,7 @@ from graymw.core.document import parse
 from graymw.core.model import Release
 from graymw.editing.changes import promote, set_shares, switch
 from graymw.editing.texts import Tree, edited
-from graymw.errors import MissingExtraError, SourceError
+from graymw.errors import SourceError
 
 YAML = """\
 # Who is shown what.
@@ -96,13 +95,6 @@ def test_whatever_stands_in_it_stands_there_afterwards(tree: dict[str, object], 
 def test_a_text_that_cannot_be_read_is_told(format_: str) -> None:
     with pytest.raises(SourceError, match="that can be changed"):
         edited("{ ] = :", format_, nothing)
-
-
-@pytest.mark.parametrize(("library", "text"), [("ruamel.yaml", "a: 1\n"), ("tomlkit", "a = 1\n")])
-def test_a_missing_library_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, library: str, text: str) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'graymw\[edit\]'"):
-        edited(text, None, nothing)
 
 
 SHARED = """\
