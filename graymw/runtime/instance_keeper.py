@@ -174,10 +174,10 @@ class InstanceKeeper:
                 group.create_task(self._again(lambda: self._take_names(source.watch_names())))
             while True:
                 wanted = self._wanted()
-                for service in [service for service in tasks if service not in wanted]:
+                # What has instances is looked up on: calls may still go there, and would go by what was known for ever.
+                for service in [one for one in tasks if one not in wanted and not self._known.get(one)]:
                     tasks.pop(service).cancel()
-                    if not self._known.get(service):
-                        self._known.pop(service, None)
+                    self._known.pop(service, None)
                 for service in wanted - tasks.keys():
                     tasks[service] = group.create_task(self._keep(source, service))
                 await self._changed.wait()

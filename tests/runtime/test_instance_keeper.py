@@ -297,3 +297,15 @@ def test_however_many_reports_come_while_something_is_held_it_is_let_go_once(thr
         source.says("orders", (instance(3 + turn % 2),))
     eventually(lambda: ports(keeper) == [4])
     assert len(looks) <= 20
+
+
+def test_a_service_that_rules_name_no_more_stays_up_to_date_as_long_as_it_is_known(thread: WatchThread) -> None:
+    source = Script()
+    keeper = started(source, thread)
+    source.says("orders", (instance(1), instance(2), instance(3)))
+    eventually(lambda: "orders" in keeper.services)  # before any call has asked for it
+    keeper.want(["payments"])
+    eventually(lambda: "payments" in source.watched)
+    source.says("orders", (instance(1), instance(2), instance(3), instance(4)))
+    eventually(lambda: ports(keeper) == [1, 2, 3, 4])
+    assert source.watched.count("orders") == 1
