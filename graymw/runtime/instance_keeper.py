@@ -219,7 +219,8 @@ class InstanceKeeper:
         counters.count("registry.error")
         if told != self.last_error:
             self.last_error = told
-            log.warning("%s; the last known instances stay", told)
+            meanwhile = "the last known instances stay" if self._known else "calls go as addressed until then"
+            log.warning("%s; %s", told, meanwhile)
 
     def _report(self, service: str, report: tuple[Instance, ...], *, reconnected: bool) -> None:
         """Put in force what a registry says of one service."""
