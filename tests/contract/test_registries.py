@@ -315,4 +315,6 @@ def test_metadata_of_strangers_breaks_nothing(backend: RegistryBackend, client: 
     orders = client()
     orders.sees(8001)
     instance = orders.one(8001)
-    assert (instance.version, instance.weight, instance.zone, instance.gray) == ("", 1, "", False)
+    assert (instance.weight, instance.zone, instance.gray) == (1, "", False)
+    # Where the registry can hold it at all, it becomes a label that no rule names, not that of the stable version.
+    assert instance.version in ("", "x-no_version-_")
