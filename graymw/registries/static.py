@@ -31,6 +31,11 @@ class StaticRegistry:
         return "static"
 
     @property
+    def ready(self) -> bool:
+        """The table is known from the start."""
+        return True
+
+    @property
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
         """The table."""
         return self._services

@@ -70,6 +70,8 @@ class InstanceKeeper:
         self._clock = clock
         self._thread = thread
         self._known: dict[str, tuple[Instance, ...]] = {}
+        self._told: set[str] = set()
+        self._whole = False
         self._by_port = False
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,6 +82,11 @@ class InstanceKeeper:
     def name(self) -> str:
         """The registry for people, without credentials."""
         return self.source.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether the registry has told of everything that is to be looked up, be it that there is nothing."""
+        return self._whole or self._wanted() <= self._told
 
     @property
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
@@ -161,6 +168,7 @@ class InstanceKeeper:
                     if last is None or now is not last.get(service, ()):
                         self._report(service, now, reconnected=last is None)
                 last = found
+                self._whole = True
                 self._by_port = any(":" in service for service in found)
                 yield
 
@@ -224,6 +232,7 @@ class InstanceKeeper:
 
     def _report(self, service: str, report: tuple[Instance, ...], *, reconnected: bool) -> None:
         """Put in force what a registry says of one service."""
+        self._told.add(service)
         before = self._known.get(service)
         if before is None and not report and service not in self._declared:
             return  # the registry has never heard of it: calls go as addressed

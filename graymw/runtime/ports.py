@@ -138,6 +138,10 @@ class Registry(Instances, Protocol):
         """The registry for people, without credentials."""
 
     @property
+    def ready(self) -> bool:
+        """Whether all that is to be looked up has been told once."""
+
+    @property
     def services(self) -> Mapping[str, tuple[Instance, ...]]:
         """All services known now."""
 

@@ -29,6 +29,10 @@ log = logging.getLogger("graymw.registry")
 LEAVE_SECONDS: Final = 3.0
 """How long the end of the process waits for the registry to take the instance out."""
 
+READY_SECONDS: Final = 12.0
+"""How long each attempt to register waits for the registry to tell what is looked up there, as who may register may be
+forbidden to look. Longer than the keeper of instances waits between two attempts: both begin anew after an outage."""
+
 LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 10.0
 """How long a process may serve nothing before it is told what is missing."""
@@ -52,6 +56,7 @@ class Registration:
         registry_host: Where that is; tells which of several own addresses it can reach.
         directory: Where processes of one address find each other; None: each stands alone.
         revision: Revision of the rules in force; empty without. A change is told with the next heartbeat.
+        ready: Whether this process knows where to send its own calls; before that it asks for none, for a while.
         thread: Who does the waiting.
 
     Attributes:
@@ -67,6 +72,7 @@ class Registration:
         registry_host: str = "",
         directory: Path | None = None,
         revision: Callable[[], str] = lambda: "",
+        ready: Callable[[], bool] = lambda: True,
         thread: WatchThread = watch_thread,
     ) -> None:
         self.instance: Instance | None = None
@@ -76,6 +82,7 @@ class Registration:
         self._registry_host = registry_host
         self._directory = directory
         self._revision = revision
+        self._ready = ready
         self._thread = thread
         self._watch: Watch | None = None
         self._members: AddressMembers | None = None
@@ -183,6 +190,7 @@ class Registration:
             instance = self.instance = self._described(address)
             try:
                 if registered != instance:
+                    await self._until_ready()
                     await self._registrar.register(instance)
                     if registered is None:
                         log.info("%s registered in %s", _told(instance), self._registrar.name)
@@ -198,6 +206,12 @@ class Registration:
             except Exception as error:  # noqa: BLE001 - whatever a registry does, the process goes on serving
                 self._trouble(error)
                 await asyncio.sleep(backoff.next())
+
+    async def _until_ready(self) -> None:
+        waited = 0.0
+        while not self._ready() and waited < READY_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
 
     def _trouble(self, error: Exception) -> None:
         told = str(error) if isinstance(error, GrayError) else repr(error)

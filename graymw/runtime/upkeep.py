@@ -60,6 +60,7 @@ class Upkeep:
                 registry_host=_first_host(settings.registry),
                 directory=state.path if state is not None else None,
                 revision=lambda: self.keeper.current.revision,
+                ready=lambda: self.registry is None or self.registry.ready,
                 thread=thread,
             )
             if registrar is not None

@@ -270,6 +270,24 @@ def test_a_registry_may_tell_ports_apart(thread: WatchThread) -> None:
     assert keeper.at_port("search", 80) == "search"
 
 
+def test_it_is_ready_once_all_that_is_wanted_was_told_of_be_it_nothing(thread: WatchThread) -> None:
+    source = Script()
+    keeper = started(source, thread, services=["payments"])
+    assert not keeper.ready
+    source.says("orders", ())
+    eventually(lambda: "orders" in keeper._told)
+    assert not keeper.ready
+    source.says("payments", (instance(1),))
+    eventually(lambda: keeper.ready)
+
+
+def test_a_registry_that_is_watched_as_a_whole_is_ready_with_its_first_report(thread: WatchThread) -> None:
+    source = Whole()
+    keeper = started(source, thread)
+    source.says({})
+    eventually(lambda: keeper.ready)
+
+
 def test_connections_are_let_go_when_it_stops(thread: WatchThread) -> None:
     source = Script()
     keeper = started(source, thread)

@@ -61,6 +61,30 @@ def settings(**more: object) -> Settings:
     return Settings.from_mapping(told, environ={})
 
 
+def test_a_process_that_knows_no_way_for_its_own_calls_asks_for_none_yet(thread: WatchThread) -> None:
+    book, ready, asked = Book(), False, 0
+
+    def is_ready() -> bool:
+        nonlocal asked
+        asked += 1
+        return ready
+
+    Registration(settings(), book, ready=is_ready, thread=thread).start()
+    eventually(lambda: asked > 3)
+    assert not book.there
+    ready = True
+    eventually(lambda: book.there)
+
+
+def test_one_that_may_register_and_not_look_registers_after_a_while(
+    thread: WatchThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graymw.runtime.registration.READY_SECONDS", 0.2)
+    book = Book()
+    Registration(settings(), book, ready=lambda: False, thread=thread).start()
+    eventually(lambda: book.there)
+
+
 def test_the_revision_of_the_rules_is_told_and_told_again_when_it_changes(thread: WatchThread) -> None:
     book, revision = Book(), [""]
     Registration(settings(), book, revision=lambda: revision[0], thread=thread).start()
