@@ -24,6 +24,9 @@ from graymw.settings.schema import Settings
 
 REGISTERED = Path(__file__).parents[1] / "support" / "registered.py"
 HOST = "127.0.0.1"
+CROWD = 20
+"""Processes that watch the same registry."""
+
 VARIANTS = variants()
 
 
@@ -158,6 +161,21 @@ def test_a_restart_of_the_server_loses_nothing(backend: RegistryBackend, client:
     backend.start()
     backend.put("orders", HOST, 8003, {"version": "v2"})
     orders.sees(8001, 8002, 8003, seconds=30 + backend.seconds)
+
+
+def test_a_crowd_comes_back_after_a_restart_of_the_server(
+    backend: RegistryBackend, client: Callable[[], Client]
+) -> None:
+    """At moments of their own: tests/runtime has how far they lie apart."""
+    backend.put("orders", HOST, 8001, {"version": "v1"})
+    crowd = [client() for _ in range(CROWD)]
+    for each in crowd:
+        each.sees(8001, seconds=30 + backend.seconds)
+    backend.stop()
+    backend.start()
+    backend.put("orders", HOST, 8002, {"version": "v1"})
+    for each in crowd:
+        each.sees(8001, 8002, seconds=30 + backend.seconds)
 
 
 def test_while_the_server_is_gone_the_last_known_stay(backend: RegistryBackend, client: Callable[[], Client]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
@@ -286,6 +287,32 @@ def test_a_registry_that_is_watched_as_a_whole_is_ready_with_its_first_report(th
     keeper = started(source, thread)
     source.says({})
     eventually(lambda: keeper.ready)
+
+
+class Failing:
+    """A registry that is out of reach; notes when it was asked."""
+
+    name = "failing"
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    async def watch(self, _service: str) -> AsyncIterator[tuple[Instance, ...]]:
+        self.asked.append(time.monotonic())
+        raise SourceError("gone")
+        yield ()
+
+    async def close(self) -> None: ...
+
+
+def test_a_crowd_comes_back_at_moments_of_their_own_and_ever_more_seldom(thread: WatchThread) -> None:
+    crowd = [Failing() for _ in range(40)]
+    for source in crowd:
+        started(source, thread)  # type: ignore[arg-type]
+    eventually(lambda: all(len(source.asked) >= 4 for source in crowd), 20)
+    waits = sorted(source.asked[3] - source.asked[2] for source in crowd)
+    assert waits[-1] - waits[0] > 0.05, "they would come back all at once"
+    assert sum(waits) > 1.5 * sum(source.asked[1] - source.asked[0] for source in crowd)
 
 
 def test_connections_are_let_go_when_it_stops(thread: WatchThread) -> None:
