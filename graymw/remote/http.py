@@ -29,6 +29,10 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Longest answer that is read, in bytes."""
 
 MAX_SHOWN: Final = 4096
+_UNUSED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""What a client without TLS is given, as it would make one itself. Made before any fork: a child whose parent forked
+while another thread was inside OpenSSL (gunicorn's control server is starting then) waits for ever for its lock."""
+
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 30.0
 """How long a whole answer may take once it should have begun: one that trickles in would be waited for for ever."""
@@ -107,7 +111,7 @@ class HttpClient:
         self._timeout = timeout
         self._first = 0
         self._client: httpx.AsyncClient = self._httpx.AsyncClient(
-            verify=tls_context(access, backend) if any(url.startswith("https:") for url in base_urls) else False,
+            verify=tls_context(access, backend) if any(url.startswith("https:") for url in base_urls) else _UNUSED,
             headers={"user-agent": "graymw", **(headers or {})},
             trust_env=proxies,
             limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=16),

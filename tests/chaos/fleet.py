@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
 @dataclass
 class Member:
-    """One instance; its port outlives its process."""
+    """One instance. It comes back at another port: at the old one calls might find it before it has looked around."""
 
     group: Group
     port: int
@@ -55,7 +55,9 @@ class Fleet:
     def of(self, group: Group) -> list[Member]:
         return [member for member in self.members if member.group == group]
 
-    def start(self, member: Member) -> None:
+    def start(self, member: Member, *, again: bool = True) -> None:
+        if again:
+            member.port = free_port()
         service, version = member.group
         own = {"GRAYMW_SERVICE": service, "GRAYMW_VERSION": version, "GRAYMW_REGISTER": "true"}
         with (self._folder / f"{service}-{version}-{member.port}.txt").open("ab") as output:

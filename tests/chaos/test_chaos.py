@@ -81,7 +81,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     graymw.instrument()
     try:
         for member in fleet.members:
-            fleet.start(member)
+            fleet.start(member, again=False)
         shop = Shop(etcd, fleet, load)
         shop.whole()
         load.start()

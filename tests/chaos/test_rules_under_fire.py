@@ -64,6 +64,15 @@ class Decider:
 
 
 @contextmanager
+def deciding(backend: RuleBackend) -> Iterator[Decider]:
+    decider = Decider(backend)
+    try:
+        yield decider
+    finally:
+        decider.keeper.stop()
+
+
+@contextmanager
 def processes(backend: RuleBackend, folder: Path) -> Iterator[list[Path]]:
     """Processes that watch too; each keeps the revision it obeys in a file."""
     files = [folder / f"revision-{number}" for number in range(PROCESSES)]
@@ -125,8 +134,9 @@ def test_no_write_is_lost_no_request_undecided_no_process_stale(
     name: str, backend: RuleBackend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     writes, restarts = SIZES[name]
-    with processes(backend, tmp_path) as files:
-        decider, done = Decider(backend), list[int]()
+    with processes(backend, tmp_path) as files, deciding(backend) as decider:
+        eventually(lambda: all(file.exists() for file in files), 60)
+        done = list[int]()
         writing = threading.Thread(target=lambda: asyncio.run(write_all(backend, writes, done)), daemon=True)
         stopping = threading.Event()
 
@@ -156,7 +166,6 @@ def test_no_write_is_lost_no_request_undecided_no_process_stale(
         stopping.set()
         asking.join()
         assert decider.undecided == 0
-        decider.keeper.stop()
     with capsys.disabled():
         print(f"\n{name} under fire: {writes} writes, {restarts} restarts, {decider.decided} requests, none undecided")
 
