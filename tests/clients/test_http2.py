@@ -1,4 +1,4 @@
-"""httpx over HTTP/2 and TLS, at a real server: routed, with the service's name in TLS, many calls over one connection."""
+"""httpx over HTTP/2 and TLS: routed, with the service's name in TLS, many calls over one connection."""
 
 from __future__ import annotations
 
