@@ -75,12 +75,10 @@ def source_for(settings: Settings) -> RuleSource | None:
             that speaks to it is not installed.
     """
     if settings.rules:
-        scheme = _SCHEME.match(settings.rules)
-        if scheme is None:
-            return FileSource(settings.rules)
-        maker = SCHEMES.get(scheme[1].lower())
+        scheme = scheme_of(settings.rules)
+        maker = SCHEMES.get(scheme)
         if maker is None:
-            raise SettingsError([_unknown(scheme[1])])
+            raise SettingsError([_unknown(scheme)])
         try:
             return maker(settings.rules, settings)
         except MissingExtraError as error:
