@@ -51,8 +51,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stored]:
         law = request.function.__name__
         if law in opened.lacks:
             pytest.skip(opened.lacks[law])
-        # Removed once every backend says by itself whether it is written.
-        if getattr(opened, "store", lambda: None)() is None:
+        if opened.store() is None:
             pytest.skip("graymw does not write this one")
         yield Stored(opened)
 
